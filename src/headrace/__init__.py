@@ -1,0 +1,1 @@
+"""CQRS for Python: commands into PostgreSQL, answers out of ClickHouse."""

@@ -1,0 +1,38 @@
+"""One way to log: structlog, human-readable on a terminal and JSON lines everywhere else, always on stderr.
+
+Standard output belongs to results. Nothing here may log a password or row data.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(level: str = "info") -> None:
+    """Set up logging for this process. Calling it again replaces the earlier set-up."""
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """The logger of one module; pass `__name__`."""
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    return bound
