@@ -1,0 +1,84 @@
+"""Command: a request to change something, validated at the edge before any decider sees it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import msgspec
+
+from headrace.errors import InvalidConfiguration, InvalidInput
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+STREAM_NAME_LENGTH_MAX = 256
+
+
+class CommandMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does not export the metaclass's type
+    """Lets a class statement carry `stream=` and `route=`, and checks both when the class is made."""
+
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        stream: str = "",
+        route: str = "",
+        **config: Any,
+    ) -> Any:
+        struct = super().__new__(cls, name, bases, namespace, **config)
+        struct.stream_template = stream
+        struct.route = route
+        if any(isinstance(base, CommandMeta) for base in bases):
+            _check(struct, name)
+        return struct
+
+
+class Command(msgspec.Struct, metaclass=CommandMeta, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Inherit from this to declare a command.
+
+        class LogWorkout(Command, stream="user-{user_id}", route="/log-workout", rename="camel"):
+            user_id: str
+            duration_seconds: int
+
+    `stream` names the stream that it decides over; its placeholders are fields of the command. `route` is a second
+    path for `POST /commands/<Name>`, for clients that exist already. `rename` is msgspec's: the case of JSON keys.
+    """
+
+    stream_template: ClassVar[str] = ""
+    route: ClassVar[str] = ""
+
+    def stream(self) -> str:
+        """The name of the stream this command is about. Raises InvalidInput for a name nobody could type."""
+        name = _PLACEHOLDER.sub(lambda match: str(getattr(self, match[1])), self.stream_template)
+        check_stream_name(name)
+        return name
+
+
+def check_stream_name(name: str) -> None:
+    """Refuse empty names, names over 256 characters and control characters. Raises InvalidInput."""
+    if not name or len(name) > STREAM_NAME_LENGTH_MAX or not name.isprintable():
+        raise InvalidInput(
+            f"Not a stream name: {name[:80]!r}.",
+            f"A stream name has 1 to {STREAM_NAME_LENGTH_MAX} printable characters; this has {len(name)}.",
+            "Check the fields that the command's stream is named from.",
+        )
+
+
+def _check(struct: Any, name: str) -> None:
+    if not struct.stream_template:
+        raise InvalidConfiguration(
+            f"Command {name} has no stream.", hint=f'Write class {name}(Command, stream="user-{{user_id}}").'
+        )
+    unknown = (
+        set(_PLACEHOLDER.findall(struct.stream_template)) - set(struct.__annotations__) - set(struct.__struct_fields__)
+    )
+    if unknown:
+        raise InvalidConfiguration(
+            f"Command {name} names its stream {struct.stream_template!r} from a field that it lacks.",
+            f"Missing: {', '.join(sorted(unknown))}; fields: {', '.join(struct.__struct_fields__)}.",
+        )
+    if struct.route and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", struct.route):
+        raise InvalidConfiguration(
+            f"Command {name} has a route that is not a path: {struct.route!r}.", hint="Write /log-workout."
+        )

@@ -1,0 +1,56 @@
+"""Event: an immutable fact, past tense, typed and versioned; and the envelope it is stored in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+
+class EventMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does not export the metaclass's type
+    """Lets a class statement carry `version=`; msgspec's own metaclass refuses keywords that it does not know."""
+
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, version: int = 1, **config: Any
+    ) -> Any:
+        struct = super().__new__(cls, name, bases, namespace, **config)
+        struct.schema_version = version
+        return struct
+
+
+class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True):
+    """Inherit from this to declare an event type; the class name is the type's name in the store.
+
+        class WorkoutLogged(Event, version=1):
+            user_id: str
+            distance_km: float | None = None
+
+    Fields may be str, int, float, bool, datetime, date, Decimal, UUID, Literal and Enum of strings, lists of
+    these, other Structs, dicts, and `| None` of each. Raise `version` when a stored shape changes.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who and why: stored beside each event, never inside it."""
+
+    command_id: UUID | None = None
+    command: str | None = None
+    actor: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it stands in the event store. `version` is its place in the stream, counted from 1."""
+
+    stream: str
+    version: int
+    type: str
+    schema_version: int
+    data: msgspec.Raw
+    metadata: Metadata
+    recorded_at: datetime

@@ -1,0 +1,131 @@
+"""One frozen settings object, read once and passed in: headrace.toml, then HEADRACE_* variables over it.
+
+A setting exists only where two real users need different values; everything else is a constant beside its use.
+`docs/reference/settings.md` lists every one of them, and a test holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headrace.errors import InvalidConfiguration
+
+_NAME = r"^[a-z][a-z0-9_]{0,39}$"
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, and strict about names, so that a typing error is found at the start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Postgres(Section):
+    url: str | None = Field(None, description="postgresql:// address, version 14 or later; none: embedded.")
+    pool_size: int = Field(8, ge=1, le=200, description="Connections of one API process to PostgreSQL.")
+
+
+class ClickHouse(Section):
+    url: str | None = Field(None, description="http(s)://user:password@host:port of a server; none: embedded.")
+    database: str | None = Field(
+        None, pattern=_NAME, description="Database of the read models; none: the project's name."
+    )
+    port: int = Field(
+        8123, ge=0, le=65535, description="Port of the embedded ClickHouse on 127.0.0.1; 0: any free one."
+    )
+    memory_bytes_max: int = Field(2 << 30, ge=256 << 20, description="Memory that embedded queries may use together.")
+    password: str | None = Field(
+        None, description="Password of the embedded ClickHouse; none: no password, loopback only."
+    )
+
+
+class Http(Section):
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0: any free one.")
+    body_bytes_max: int = Field(1 << 20, ge=1024, description="Largest request body of a command.")
+
+
+class Capture(Section):
+    slot: str | None = Field(None, pattern=_NAME, description="Replication slot; none: headrace_<project>.")
+    buffer_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Changes held in memory before they are loaded.")
+    batch_rows_max: int = Field(65_536, ge=1, description="Rows of one batch; a larger transaction becomes several.")
+
+
+class Query(Section):
+    time_max_s: float = Field(30.0, gt=0, description="Longest time one query may take.")
+    rows_max: int = Field(100_000, ge=1, description="Most rows that one query may answer with.")
+    memory_bytes_max: int = Field(1 << 30, ge=1 << 20, description="Most memory that one query may use.")
+    wait_max_s: float = Field(10.0, gt=0, description="Longest wait for min_position.")
+
+
+class Settings(Section):
+    """Everything a process of one project needs to know. `root` is the project folder."""
+
+    root: Path
+    project: str = Field(pattern=_NAME, description="Name of the project; the source of its batches.")
+    postgres: Postgres = Postgres()
+    clickhouse: ClickHouse = ClickHouse()
+    http: Http = Http()
+    capture: Capture = Capture()
+    query: Query = Query()
+
+    @property
+    def data(self) -> Path:
+        """The folder of everything that a running project writes on this machine."""
+        return self.root / ".headrace"
+
+    @property
+    def database(self) -> str:
+        return self.clickhouse.database or self.project
+
+    @property
+    def slot(self) -> str:
+        return self.capture.slot or f"headrace_{self.project}"
+
+    @classmethod
+    def load(cls, root: Path, environ: dict[str, str] | None = None) -> Self:
+        """Read `root/headrace.toml` and the environment. Raises InvalidConfiguration, naming file and key."""
+        root = root.resolve()
+        path = root / "headrace.toml"
+        values = _read_toml(path)
+        for key, value in (os.environ if environ is None else environ).items():
+            if key.startswith("HEADRACE_"):
+                _assign(values, key.removeprefix("HEADRACE_").lower().split("__"), value)
+        try:
+            return cls.model_validate({**values, "root": root})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidConfiguration(
+                f"A setting is wrong: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}.",
+                f"In {path} or a HEADRACE_ variable.",
+                "docs/reference/settings.md lists every setting.",
+            ) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InvalidConfiguration(
+            f"No project here: {path} does not exist.",
+            hint="Run `headrace init NAME` to begin one, or `cd` into a project, or pass --project.",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfiguration(f"{path} is not valid TOML.", str(error)) from error
+
+
+def _assign(values: dict[str, Any], path: list[str], value: str) -> None:
+    """Put one HEADRACE_SECTION__KEY value where TOML would have put it; an empty value means unset."""
+    for part in path[:-1]:
+        nested = values.setdefault(part, {})
+        if not isinstance(nested, dict):
+            raise InvalidConfiguration(
+                f"HEADRACE_{'__'.join(path).upper()} names a key inside {part}, which is not a section."
+            )
+        values = nested
+    if value:
+        values[path[-1]] = value

@@ -1,0 +1,1 @@
+"""STORE: ClickHouse. The only package that talks to it."""
