@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import msgspec
 
@@ -13,6 +13,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 STREAM_NAME_LENGTH_MAX = 256
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class CommandMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does not export the metaclass's type
     """Lets a class statement carry `stream=` and `route=`, and checks both when the class is made."""
 
@@ -26,7 +27,7 @@ class CommandMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does n
         route: str = "",
         **config: Any,
     ) -> Any:
-        struct = super().__new__(cls, name, bases, namespace, **config)
+        struct = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.stream_template = stream
         struct.route = route
         if any(isinstance(base, CommandMeta) for base in bases):
@@ -34,7 +35,7 @@ class CommandMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does n
         return struct
 
 
-class Command(msgspec.Struct, metaclass=CommandMeta, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Command(msgspec.Struct, metaclass=CommandMeta, frozen=True, forbid_unknown_fields=True):
     """Inherit from this to declare a command.
 
         class LogWorkout(Command, stream="user-{user_id}", route="/log-workout", rename="camel"):

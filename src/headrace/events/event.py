@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 from uuid import UUID
 
 import msgspec
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class EventMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does not export the metaclass's type
     """Lets a class statement carry `version=`; msgspec's own metaclass refuses keywords that it does not know."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, version: int = 1, **config: Any
     ) -> Any:
-        struct = super().__new__(cls, name, bases, namespace, **config)
+        # kw_only is not inherited in msgspec; a field with a default may then stand before one without.
+        struct = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.schema_version = version
         return struct
 
 
-class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True):
+class Event(msgspec.Struct, metaclass=EventMeta, frozen=True):
     """Inherit from this to declare an event type; the class name is the type's name in the store.
 
         class WorkoutLogged(Event, version=1):

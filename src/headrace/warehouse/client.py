@@ -27,6 +27,9 @@ _LIMITS = {158, 159, 160, 241, 290, 307, 396}
 _AUTHENTICATION = {192, 193, 194, 497, 516}
 _WAIT = {74, 75, 76, 202, 209, 210, 236, 243, 252, 279, 394, 425, 439, 999}
 
+# An insert answers only when its parts are on disk: recent servers would otherwise gather inserts in memory.
+DURABLE = {"async_insert": 0, "wait_for_async_insert": 1}
+
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 Parameters = Mapping[str, Any]
 ClickHouseSettings = Mapping[str, Any]

@@ -11,39 +11,31 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from headrace.errors import Behind
 from headrace.events.position import START, Position
-from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.client import DURABLE, ClickHouse
 
 CACHE_S = 0.025
 POLL_S = 0.01
-
-DDL = """
-CREATE TABLE IF NOT EXISTS headrace.watermarks (
-    source String,
-    batch UInt64,
-    lsn UInt64,
-    ordinal UInt32,
-    committed_at DateTime64(6, 'UTC'),
-    written_at DateTime64(6, 'UTC') DEFAULT now64(6)
-)
-ENGINE = ReplacingMergeTree(batch)
-ORDER BY source
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
-"""
 
 _READ = """
 SELECT batch, lsn, ordinal, committed_at, written_at
 FROM headrace.watermarks
 WHERE source = {source:String}
-ORDER BY lsn DESC, ordinal DESC
+ORDER BY lsn DESC, ordinal DESC, written_at DESC
 LIMIT 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """`batch` is the last complete batch, `position` its end; `committed_at` the commit time of its last transaction."""
+    """How far every read model is.
+
+    `batch` is the last complete batch and `committed_at` the commit time of its last transaction. `position` is its
+    end, or further: an idle worker moves it on with the log. `written_at` is when the worker last vouched for it.
+    """
 
     batch: int
     position: Position
@@ -61,6 +53,25 @@ async def read_watermark(clickhouse: ClickHouse, source: str) -> Watermark:
         return NOTHING
     batch, lsn, ordinal, committed_at, written_at = rows[0]
     return Watermark(batch, Position(lsn, ordinal), _utc(committed_at), _utc(written_at))
+
+
+async def write_watermark(
+    clickhouse: ClickHouse, source: str, *, batch: int, position: Position, committed_at: datetime
+) -> None:
+    """Vouch for everything up to `position`. Repeating it only renews `written_at`."""
+    await clickhouse.insert_arrow(
+        "headrace.watermarks",
+        pa.table(
+            {
+                "source": pa.array([source]),
+                "batch": pa.array([batch], pa.uint64()),
+                "lsn": pa.array([position.lsn], pa.uint64()),
+                "ordinal": pa.array([position.ordinal], pa.uint32()),
+                "committed_at": pa.array([committed_at], pa.timestamp("us", "UTC")),
+            }
+        ),
+        settings=DURABLE,
+    )
 
 
 def _utc(moment: datetime) -> datetime:

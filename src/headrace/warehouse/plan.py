@@ -1,0 +1,61 @@
+"""Plan: the bounds of a batch, written down before its first row, so that a crash can be repeated exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from headrace.bus.batch import Batch
+from headrace.events.position import Position
+from headrace.warehouse.client import DURABLE, ClickHouse
+
+_READ_LAST = """
+SELECT batch, first_lsn, first_ordinal, last_lsn, last_ordinal, committed_at
+FROM headrace.batches
+WHERE source = {source:String}
+ORDER BY batch DESC
+LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Batch number `batch` of `source` holds every change from `first` to `last`, both included."""
+
+    source: str
+    batch: int
+    first: Position
+    last: Position
+    committed_at: datetime
+
+    def token(self, target: str) -> str:
+        """What makes a repeated insert of this batch into `target` a no-op on a live server."""
+        return f"{self.source}:{target}:{self.first}-{self.last}"
+
+
+async def write_plan(clickhouse: ClickHouse, plan: Plan, batch: Batch) -> None:
+    """Write the plan down. Repeating it adds nothing."""
+    row = {
+        "source": pa.array([plan.source]),
+        "batch": pa.array([plan.batch], pa.uint64()),
+        "first_lsn": pa.array([plan.first.lsn], pa.uint64()),
+        "first_ordinal": pa.array([plan.first.ordinal], pa.uint32()),
+        "last_lsn": pa.array([plan.last.lsn], pa.uint64()),
+        "last_ordinal": pa.array([plan.last.ordinal], pa.uint32()),
+        "changes": pa.array([batch.rows], pa.uint64()),
+        "undecodable": pa.array([len(batch.undecodable)], pa.uint64()),
+        "committed_at": pa.array([plan.committed_at], pa.timestamp("us", "UTC")),
+    }
+    settings = {**DURABLE, "insert_deduplication_token": plan.token("headrace.batches")}
+    await clickhouse.insert_arrow("headrace.batches", pa.table(row), settings=settings)
+
+
+async def read_last_plan(clickhouse: ClickHouse, source: str) -> Plan | None:
+    """The newest plan, whether or not it was carried out; None before the first."""
+    rows = await clickhouse.rows(_READ_LAST, {"source": source})
+    if not rows:
+        return None
+    batch, first_lsn, first_ordinal, last_lsn, last_ordinal, committed_at = rows[0]
+    return Plan(source, batch, Position(first_lsn, first_ordinal), Position(last_lsn, last_ordinal), committed_at)

@@ -1,0 +1,18 @@
+"""The tables that Headrace itself needs in ClickHouse; one CREATE per file in `sql/`."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from headrace.warehouse.client import ClickHouse
+
+SYSTEM_DATABASE = "headrace"
+_STATEMENTS = ("create_batches", "create_watermarks", "create_dead_letters", "create_definitions", "create_events")
+
+
+async def create_schema(clickhouse: ClickHouse) -> None:
+    """Make what is missing. Safe to repeat, and to run from several processes at once."""
+    await clickhouse.execute(f"CREATE DATABASE IF NOT EXISTS {SYSTEM_DATABASE}")
+    folder = resources.files(__package__) / "sql"
+    for name in _STATEMENTS:
+        await clickhouse.execute((folder / f"{name}.sql").read_text(), {"database": clickhouse.database})
