@@ -34,5 +34,5 @@ def configure(level: str = "info") -> None:
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of one module; pass `__name__`."""
-    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
     return bound
