@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from headrace.embedded.postgres_install import Account, binary, programs_for
 from headrace.errors import AlreadyRunning, InvalidConfiguration, Unavailable
@@ -50,10 +51,12 @@ _START_MAX_S = 300.0  # crash recovery replays at most max_wal_size, about a min
 _STOP_FAST_MAX_S = 10.0
 _STOP_IMMEDIATE_MAX_S = 5.0
 _ATTEMPTS_MAX = 5
+_SOCKET_PATH_BYTES_MAX = 107
 _LOG_BYTES_MAX = 16 << 20
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",  # never reachable from another machine
+    "unix_socket_directories": ".",  # the data folder, where the server works
     "wal_level": "logical",  # capture reads the write-ahead log
     "max_replication_slots": "10",  # capture, its tests and pg_recvlogical side by side; a slot costs little
     "max_wal_senders": "10",
@@ -97,7 +100,6 @@ class EmbeddedPostgres:
         self._settings = {**SETTINGS, **(settings or {})}
         self._programs = programs
         self._password = ""
-        self._socket_folder: Path | None = None
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -115,8 +117,14 @@ class EmbeddedPostgres:
 
     @property
     def socket_url(self) -> str:
-        """The address over the Unix socket, which is faster for bulk; password included."""
-        return f"postgresql://{USER}:{self._password}@/postgres?host={self._socket_folder}&port={self.port}"
+        """The address over the Unix socket in the data folder, which is faster for bulk; password included.
+
+        The path of a Unix socket has room for about 107 bytes: under a longer data folder this is `url`.
+        """
+        if len(os.fsencode(self.data / f".s.PGSQL.{self.port}")) > _SOCKET_PATH_BYTES_MAX:
+            return self.url
+        folder = quote(str(self.data), safe="")
+        return f"postgresql://{USER}:{self._password}@/postgres?host={folder}&port={self.port}"
 
     async def start(self) -> str:
         """Make the data folder if there is none, start the server, wait until it takes connections; return `url`.
@@ -152,9 +160,6 @@ class EmbeddedPostgres:
                     break
                 process.send_signal(number)
                 await _until(lambda: process.poll() is not None, deadline_s)
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-            self._socket_folder = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -188,7 +193,6 @@ class EmbeddedPostgres:
         path = self._beside("log")
         if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
             path.replace(self._beside("log.1"))
-        self._socket_folder = self._socket_folder or _make_socket_folder(account)
         with path.open("ab") as output:
             begin = output.tell()
             self._process = process = _spawn(self._command(programs, account), self.data, account, output)
@@ -198,8 +202,7 @@ class EmbeddedPostgres:
 
     def _command(self, programs: Path, account: Account | None) -> list[str]:
         command = [str(programs / "postgres"), "-D", _data_argument(self.data, account), "-p", str(self.port)]
-        settings = {**self._settings, "unix_socket_directories": str(self._socket_folder)}
-        for name, value in settings.items():
+        for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "INT", "--", *command]
@@ -328,17 +331,6 @@ def _data_argument(data: Path, account: Account | None) -> str:
     return str(data) if account is None else "/proc/self/cwd"
 
 
-def _make_socket_folder(account: Account | None) -> Path:
-    """A short path under the temp folder: the path of a Unix socket has room for about 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="headrace-"))
-    if len(str(folder)) > 80:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="headrace-", dir="/tmp"))
-    if account is not None:
-        os.chown(folder, account.uid, account.gid)
-    return folder
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -347,7 +339,7 @@ def _free_port() -> int:
 
 
 def _pid_file(data: Path) -> list[str]:
-    """The lines of postmaster.pid: 1 pid, 4 port, 5 socket folder, 8 status (PostgreSQL's storage-file-layout)."""
+    """The lines of postmaster.pid: 1 pid, 4 port, 8 status (PostgreSQL's storage-file-layout)."""
     try:
         return (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -393,9 +385,12 @@ async def _end_orphans(data: Path) -> None:
             os.kill(pid, number)
         if await _until(lambda: not _servers_in(data), deadline_s if targets else 0):
             break
-    (data / "postmaster.pid").unlink(missing_ok=True)
-    if len(lines) >= 5 and Path(lines[4]).name.startswith("headrace-"):
-        shutil.rmtree(lines[4], ignore_errors=True)
+    _remove_leftovers(data)
+
+
+def _remove_leftovers(data: Path) -> None:
+    for leftover in (data / "postmaster.pid", *data.glob(".s.PGSQL.*")):
+        leftover.unlink(missing_ok=True)
 
 
 def _failure(said: str, data: Path, port: int) -> AlreadyRunning | Unavailable:

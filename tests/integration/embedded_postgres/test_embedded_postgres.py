@@ -65,11 +65,18 @@ def data(tmp_path: Path) -> Path:
 
 async def test_start_serves_tcp_and_socket_with_logical_wal_and_durable_commits(data: Path) -> None:
     async with running(data) as server:
+        assert server.socket_url != server.url
         for url in (server.url, server.socket_url):
             assert await value(url, "SHOW wal_level") == "logical"
             assert await value(url, "SHOW synchronous_commit") == "on"
             assert await value(url, "SHOW server_encoding") == "UTF8"
     assert data.with_name("postgres.password").stat().st_mode & 0o777 == 0o600
+
+
+async def test_long_path_has_no_room_for_a_socket_so_its_address_is_tcp(tmp_path: Path) -> None:
+    async with running(tmp_path / ("long" * 30) / "postgres") as server:
+        assert server.socket_url == server.url
+        assert await value(server.socket_url, "SELECT 1") == 1
 
 
 async def test_wrong_password_is_refused_on_tcp_and_socket(data: Path) -> None:
@@ -127,7 +134,7 @@ async def test_ordinary_user_runs_the_server_as_themselves() -> None:
     home.mkdir()
     os.chown(home, 65534, 65534)
     script = f"""
-import asyncio, os, pathlib
+import asyncio, concurrent.futures.thread, os, pathlib
 from headrace import telemetry
 from headrace.embedded.postgres import EmbeddedPostgres
 telemetry.configure()
@@ -234,18 +241,23 @@ asyncio.run(main())
 def owner(data: Path) -> Iterator[Callable[[str], tuple[int, int]]]:
     """Starts a server in a process of its own: (pid of the owner, pid of the server)."""
     started: list[subprocess.Popen[str]] = []
+    servers: list[int] = []
 
     def start(how: str) -> tuple[int, int]:
         command = [sys.executable, "-c", _OWNER, str(data), how]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         started.append(process)
         assert process.stdout is not None
-        return process.pid, int(process.stdout.readline())
+        servers.append(int(process.stdout.readline()))
+        return process.pid, servers[-1]
 
     yield start
     for process in started:
         process.kill()
         process.communicate()
+    for pid in servers:
+        if alive(pid):
+            os.kill(pid, signal.SIGINT)
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux")
