@@ -1,0 +1,191 @@
+"""Just enough of ClickHouse's lexer to serve its HTTP interface: where an INSERT's data starts, which format a
+SELECT asks for, and whether a statement is one that this interface must handle itself.
+
+Pure functions over bytes; everything else about SQL is the engine's business and may not be decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.embedded.clickhouse.exceptions import Code, refused
+
+_TOKEN: Final = re.compile(
+    rb"""
+      (?P<space>  \s+ | --[^\n]* | \#[!\ ][^\n]* | /\*.*?\*/ )
+    | (?P<string> '(?:[^'\\]|\\.|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+    | (?P<quoted> `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" )
+    | (?P<word>   [A-Za-z_][A-Za-z0-9_]* )
+    | (?P<number> [0-9][0-9A-Za-z_.]* )
+    | (?P<other>  . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SETTINGS_AFTER_FORMAT: Final = re.compile(
+    rb"\s+SETTINGS\s+\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s,]+)(?:\s*,\s*\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s,]+))*",
+    re.IGNORECASE,
+)
+_DATA_SEPARATOR: Final = re.compile(rb"[^\S\n]*\n?")
+_SELECTS: Final = frozenset((b"SELECT", b"WITH", b"FROM", b"EXPLAIN", b"WATCH"))
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token that is not white space; `text` is upper case for words, `depth` counts open brackets."""
+
+    kind: str
+    text: bytes
+    start: int
+    end: int
+    depth: int
+
+
+class Incomplete(Exception):
+    """The text ends inside the head of a statement: more of the request's body is needed to understand it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InlineInsert:
+    """An INSERT whose rows follow its text. The data starts at `data_start` of the text that was parsed."""
+
+    target: bytes  # "INSERT INTO [TABLE] name (columns)"
+    settings: bytes  # "SETTINGS …" or nothing
+    format: str
+    data_start: int
+
+    def from_file(self, path: str) -> str:
+        """The same INSERT, reading its rows from a file or a named pipe."""
+        quoted = path.replace("\\", "\\\\").replace("'", "\\'")
+        head, settings = self.target.decode(), self.settings.decode()
+        return f"{head} FROM INFILE '{quoted}' COMPRESSION 'none' {settings} FORMAT {self.format}"
+
+
+def tokens(text: bytes) -> Iterator[Token]:
+    """The tokens of `text`, white space and comments left out."""
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        kind = "string" if kind == "tag" else kind
+        if kind == "space":
+            continue
+        value = match[0]
+        if value in (b")", b"]"):
+            depth = max(0, depth - 1)
+        yield Token(kind, value.upper() if kind == "word" else value, match.start(), match.end(), depth)
+        if value in (b"(", b"["):
+            depth += 1
+
+
+def inline_insert(text: bytes, *, complete: bool) -> InlineInsert | None:
+    """Find an INSERT with data at the start of `text`.
+
+    `complete` says that no more text will come. Returns None for every other statement (INSERT … SELECT included).
+    Raises `Incomplete` when more text is needed, and refuses FROM INFILE, as the server does.
+    """
+    scan = tokens(text)
+    first = next(scan, None)
+    if first is None or (not complete and first.end == len(text)):
+        if complete:
+            return None
+        raise Incomplete
+    if first.text != b"INSERT":
+        return None
+    settings_start: int | None = None
+    name_expected = True
+    for token in scan:
+        if not complete and (token.end == len(text) or token.text in (b"'", b"`", b'"', b"$")):
+            raise Incomplete
+        if name_expected:
+            name_expected = token.text in (b"INTO", b"TABLE")
+            continue
+        if token.depth or token.kind != "word":
+            name_expected = token.text == b"."  # a table may be called `values` or `format`
+            continue
+        if token.text in _SELECTS:
+            if token.text == b"FROM":
+                raise refused(Code.UNKNOWN_TYPE_OF_QUERY, "Query has infile and was send directly to server")
+            return None
+        if token.text == b"SETTINGS":
+            settings_start = token.start
+        elif token.text == b"VALUES":
+            return _insert(text, token.start, settings_start, "Values", token.end)
+        elif token.text == b"FORMAT":
+            return _insert_with_format(text, token, settings_start, complete=complete)
+    if not complete:
+        raise Incomplete
+    if text.rstrip().endswith(b")") and b"SELECT" in text.upper():
+        return None  # INSERT INTO t (SELECT …)
+    return _insert(text, len(text), settings_start, "Values", len(text))
+
+
+def _insert_with_format(text: bytes, keyword: Token, settings_start: int | None, *, complete: bool) -> InlineInsert:
+    name = re.compile(rb"\s+(\w+)").match(text, keyword.end)
+    if name is None or (name.end() == len(text) and not complete):
+        if complete:
+            raise refused(
+                Code.SYNTAX_ERROR, f"Syntax error: failed at position {keyword.end + 1}: expected a format name"
+            )
+        raise Incomplete
+    data_start = name.end()
+    settings = b""
+    if after := _SETTINGS_AFTER_FORMAT.match(text, data_start):
+        settings, data_start = after[0].strip(), after.end()
+    separator = _DATA_SEPARATOR.match(text, data_start)
+    if separator is not None:
+        if separator.end() == len(text) and not separator[0].endswith(b"\n") and not complete:
+            raise Incomplete
+        data_start = separator.end()
+    found = _insert(text, keyword.start, settings_start, name[1].decode(), data_start)
+    return InlineInsert(found.target, found.settings or settings, found.format, data_start)
+
+
+def _insert(text: bytes, end: int, settings_start: int | None, format_name: str, data_start: int) -> InlineInsert:
+    split = end if settings_start is None else settings_start
+    return InlineInsert(text[:split].strip(), text[split:end].strip(), format_name, data_start)
+
+
+def output_format(text: bytes) -> str | None:
+    """The name after a statement's closing `FORMAT`, or None. Refuses INTO OUTFILE, as the server does."""
+    found: str | None = None
+    words = [token for token in tokens(text) if token.depth == 0]
+    for at, token in enumerate(words):
+        following = words[at + 1] if at + 1 < len(words) else None
+        if token.text == b"INTO" and following and following.text == b"OUTFILE":
+            raise refused(Code.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed")
+        if token.text == b"FORMAT" and following and following.kind == "word":
+            ending = words[at + 2] if at + 2 < len(words) else None
+            if ending is None or ending.text in (b";", b"SETTINGS"):
+                found = text[following.start : following.end].decode()
+    return found
+
+
+def first_words(text: bytes, count: int = 2) -> tuple[bytes, ...]:
+    """The first words of a statement in upper case, opening brackets skipped."""
+    words: list[bytes] = []
+    for token in tokens(text):
+        if token.text == b"(" and not words:
+            continue
+        if token.kind != "word" or len(words) == count:
+            break
+        words.append(token.text)
+    return tuple(words)
+
+
+def kill_query_condition(text: bytes) -> tuple[str, str] | None:
+    """For `KILL QUERY WHERE <condition> [SYNC|ASYNC|TEST]`: the condition and the mode. None for anything else."""
+    if first_words(text) != (b"KILL", b"QUERY"):
+        return None
+    words = [token for token in tokens(text) if token.depth == 0]
+    where = next((token for token in words if token.text == b"WHERE"), None)
+    if where is None:
+        return None
+    mode, end = "ASYNC", len(text)
+    for token in words:
+        if token.start > where.start and token.text in (b"SYNC", b"ASYNC", b"TEST", b"FORMAT", b";"):
+            end = min(end, token.start)
+            if token.kind == "word" and token.text != b"FORMAT":
+                mode = token.text.decode()
+    return text[where.end : end].decode(), mode
