@@ -1,0 +1,150 @@
+"""EventStore: the one door to the events. It appends, reads, and hides how; it knows no domain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from headrace.errors import Error, Unavailable
+from headrace.event_store import bulk_append, read
+from headrace.event_store.append import NO_METADATA, Append, Appended
+from headrace.event_store.bulk_append import BulkAppended, Item
+from headrace.event_store.connection import connect, create_pool, unreachable
+from headrace.event_store.group_commit import GroupCommit
+from headrace.event_store.migrate import migrate
+from headrace.event_store.read import BEGINNING, Place
+from headrace.events.event import Event, Metadata, StoredEvent
+
+
+class EventStore:
+    """The events of one PostgreSQL database.
+
+        async with EventStore(url) as store:
+            await store.append("user-42", [WorkoutLogged(…)], expected_version=3)
+
+    `pool_size` is the most connections it holds, 8 by default. One object serves any number of concurrent callers.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self._url = url
+        self._pool = create_pool(url, pool_size)
+        self._commits: GroupCommit | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Check the server, bring its schema up to date, connect. Raises Unavailable or InvalidConfiguration."""
+        connection = await connect(self._url)
+        try:
+            await migrate(connection)
+        finally:
+            await connection.close()
+        try:
+            await self._pool.open(wait=True, timeout=10)
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            await self._pool.close()
+            raise unreachable(error) from error
+        self._commits = GroupCommit(self._pool)
+
+    async def close(self) -> None:
+        """Finish the appends that wait, then disconnect."""
+        if self._commits is not None:
+            await self._commits.close()
+        await self._pool.close()
+
+    async def append(
+        self,
+        stream: str,
+        events: Sequence[Event],
+        *,
+        expected_version: int | None = None,
+        metadata: Metadata = NO_METADATA,
+        fingerprint: int = 0,
+    ) -> Appended:
+        """Append `events` to `stream`, durably, all or none; return where they stand.
+
+        `expected_version` is the version the stream must have: 0 for a stream that must not exist, None (default) for
+        any. With `metadata.command_id` it happens once: appending that id again returns the first result and writes
+        nothing, and a connection lost on the way is retried once by itself. `fingerprint` (a 64-bit number) tells such
+        a repetition from another request under the same id. No events at all is allowed: it checks, and remembers.
+
+        Raises Conflict when the stream is at another version, Rejected for an id that another request used,
+        InvalidInput or LimitExceeded for what cannot be stored, Unavailable when PostgreSQL fails; its message says
+        whether something may have been written.
+        """
+        return await self.submit(Append(stream, events, expected_version, metadata, fingerprint))
+
+    async def submit(self, append: Append) -> Appended:
+        """`append`, from an Append."""
+        if self._commits is None:
+            raise Unavailable("The event store is not open; nothing was written.", hint="Use it by `async with`.")
+        return await self._commits.submit(append)
+
+    async def append_many(self, appends: Iterable[Append]) -> list[Appended | Error]:
+        """Several appends in one call, each with its own outcome, in the order given. They are not one unit: one may
+        fail while the others are written. Two for the same stream happen in that order.
+        """
+        outcomes = await asyncio.gather(*(self.submit(append) for append in appends), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Error):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Appended | Error)]
+
+    async def bulk_append(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        *,
+        metadata: Metadata = NO_METADATA,
+        on_chunk: Callable[[BulkAppended], None] | None = None,
+    ) -> BulkAppended:
+        """Append (stream, event) pairs in bulk, each stream in the order given, after what it holds already.
+
+        Chunks of at most 20,000 events are durable one by one; `on_chunk` is called after each with the total so far.
+        It is for imports: no expected versions, no command ids, and a failed import repeated from its start doubles
+        events. Raises Conflict, InvalidInput or Unavailable, saying how many events are in.
+        """
+        return await bulk_append.bulk_append(self._pool, items, metadata=metadata, on_chunk=on_chunk)
+
+    def read_stream(
+        self, stream: str, *, after_version: int = 0, limit: int | None = None
+    ) -> AsyncIterator[StoredEvent]:
+        """The events of a stream, oldest first, after `after_version`, at most `limit`; none for an unknown stream.
+
+        It reads in pages: events appended meanwhile may be seen, none is skipped. Raises Unavailable.
+        """
+        return read.read_stream(self._pool, stream, after_version=after_version, limit=limit)
+
+    async def read_streams(self, after_versions: Mapping[str, int]) -> dict[str, list[StoredEvent]]:
+        """The next events, up to read.PAGE_ROWS_MAX, of each stream after its version: many streams, one round trip."""
+        return await read.read_streams(self._pool, after_versions)
+
+    def read_all(
+        self,
+        *,
+        after: Place = BEGINNING,
+        limit: int | None = None,
+    ) -> AsyncIterator[tuple[Place, StoredEvent]]:
+        """Every event with its place; give the last place as `after` to go on later.
+
+        The order is that of transaction numbers: stable, true to every stream, and complete (an event that commits
+        late comes late, it is never passed over). Between streams it is not the order of commits: that one is the
+        write-ahead log's, which capture follows. A transaction that stays open holds back what is newer than it.
+        """
+        return read.read_all(self._pool, after=after, limit=limit)
+
+    async def read_command_result(self, command_id: UUID, *, fingerprint: int = 0) -> Appended | None:
+        """The first result of this command id, or None. Raises Rejected when its fingerprint is another."""
+        return await read.read_command_result(self._pool, command_id, fingerprint=fingerprint)

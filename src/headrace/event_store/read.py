@@ -1,0 +1,136 @@
+"""Read events back, page by page, so that memory stays bounded and no connection is held between pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from headrace.errors import Unavailable
+from headrace.event_store import statements
+from headrace.event_store.append import Appended, reused
+from headrace.event_store.connection import Pool, unreachable
+from headrace.events.event import Metadata, StoredEvent
+from headrace.events.position import Position
+
+PAGE_ROWS_MAX = 1_000
+
+_decode_metadata = msgspec.json.Decoder(Metadata).decode
+
+
+class Place(NamedTuple):
+    """A place in the order of `read_all`: hand it back as `after` to go on from there."""
+
+    transaction_id: int = 0
+    stream: str = ""
+    version: int = 0
+
+
+BEGINNING = Place()
+
+
+async def read_stream(
+    pool: Pool, stream: str, *, after_version: int = 0, limit: int | None = None
+) -> AsyncIterator[StoredEvent]:
+    """See EventStore.read_stream."""
+    remaining = limit
+    while remaining is None or remaining > 0:
+        rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
+        parameters = {"stream": stream, "after_version": after_version, "rows_max": rows_max}
+        rows = await _fetch(pool, "read_stream", parameters)
+        for row in rows:
+            event = _stored(row)
+            after_version = event.version
+            yield event
+        if len(rows) < rows_max:
+            return
+        if remaining is not None:
+            remaining -= len(rows)
+
+
+async def read_all(
+    pool: Pool,
+    *,
+    after: Place = BEGINNING,
+    limit: int | None = None,
+) -> AsyncIterator[tuple[Place, StoredEvent]]:
+    """See EventStore.read_all."""
+    remaining = limit
+    while remaining is None or remaining > 0:
+        rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
+        parameters = {
+            "transaction_id": str(after.transaction_id),
+            "stream": after.stream,
+            "version": after.version,
+            "rows_max": rows_max,
+        }
+        rows = await _fetch(pool, "read_all", parameters)
+        for row in rows:
+            event = _stored(row[1:])
+            after = Place(int(row[0]), event.stream, event.version)
+            yield after, event
+        if len(rows) < rows_max:
+            return
+        if remaining is not None:
+            remaining -= len(rows)
+
+
+async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[str, list[StoredEvent]]:
+    """See EventStore.read_streams."""
+    parameters = {
+        "streams": list(after_versions),
+        "after_versions": list(after_versions.values()),
+        "rows_max": PAGE_ROWS_MAX,
+    }
+    found: dict[str, list[StoredEvent]] = {stream: [] for stream in after_versions}
+    for row in await _fetch(pool, "read_streams", parameters):
+        found[row[0]].append(_stored(row))
+    return found
+
+
+async def read_command_result(pool: Pool, command_id: UUID, *, fingerprint: int = 0) -> Appended | None:
+    """See EventStore.read_command_result."""
+    rows = await _fetch(pool, "read_command_result", {"command_id": command_id})
+    if not rows:
+        return None
+    stream, first_version, last_version, stored_fingerprint, types, position = rows[0]
+    if stored_fingerprint != fingerprint:
+        raise reused()
+    return Appended(stream, last_version, first_version, Position.parse(position), tuple(types), duplicate=True)
+
+
+async def read_versions(pool: Pool, streams: list[str]) -> dict[str, int]:
+    """The present version of each of these streams that exists."""
+    rows = await _fetch(pool, "read_versions", {"streams": streams})
+    return {str(stream): int(version) for stream, version in rows}
+
+
+async def _fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    try:
+        async with pool.connection() as connection:
+            cursor = await connection.execute(statements.query(name), parameters, prepare=True)
+            return await cursor.fetchall()
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: psycopg.OperationalError | PoolTimeout) -> Unavailable:
+    found = unreachable(error)
+    return Unavailable("The events cannot be read for now.", found.detail, found.hint)
+
+
+def _stored(row: tuple[Any, ...]) -> StoredEvent:
+    stream, version, event_type, schema_version, data, metadata, recorded_at = row
+    return StoredEvent(
+        stream=stream,
+        version=version,
+        type=event_type,
+        schema_version=schema_version,
+        data=msgspec.Raw(data),
+        metadata=_decode_metadata(metadata),
+        recorded_at=recorded_at,
+    )

@@ -1,0 +1,1 @@
+CALL headrace.append_durably(%(appends)s, NULL, NULL)
