@@ -14,7 +14,7 @@ STREAM_NAME_LENGTH_MAX = 256
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
-class CommandMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does not export the metaclass's type
+class CommandMeta(msgspec.StructMeta):
     """Lets a class statement carry `stream=` and `route=`, and checks both when the class is made."""
 
     def __new__(
@@ -27,7 +27,7 @@ class CommandMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does n
         route: str = "",
         **config: Any,
     ) -> Any:
-        struct = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
+        struct: Any = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.stream_template = stream
         struct.route = route
         if any(isinstance(base, CommandMeta) for base in bases):

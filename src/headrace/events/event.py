@@ -10,14 +10,14 @@ import msgspec
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
-class EventMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec does not export the metaclass's type
+class EventMeta(msgspec.StructMeta):
     """Lets a class statement carry `version=`; msgspec's own metaclass refuses keywords that it does not know."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, version: int = 1, **config: Any
     ) -> Any:
         # kw_only is not inherited in msgspec; a field with a default may then stand before one without.
-        struct = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
+        struct: Any = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.schema_version = version
         return struct
 
