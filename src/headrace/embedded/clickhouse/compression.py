@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import lz4.frame
 import zstandard
@@ -16,6 +16,7 @@ from headrace.embedded.clickhouse.exceptions import Code, refused
 
 # A piece of a decompressed body: a small hostile body must not grow into gigabytes in one step.
 _PIECE_BYTES_MAX: Final = 1 << 20
+_ZSTD_INPUT_BYTES: Final = 1 << 14
 _PREFERRED: Final = ("zstd", "lz4", "gzip", "deflate")
 
 
@@ -69,15 +70,14 @@ class Decoder:
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
-        if encoding in ("", "identity"):
-            self._inner = None
-        elif encoding in ("gzip", "deflate"):
+        self._inner: Any = None
+        if encoding in ("gzip", "deflate"):
             self._inner = zlib.decompressobj(47)
         elif encoding == "zstd":
-            self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(write_size=_PIECE_BYTES_MAX)
+            self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
         elif encoding == "lz4":
             self._inner = lz4.frame.LZ4FrameDecompressor()
-        else:
+        elif encoding not in ("", "identity"):
             raise refused(Code.UNKNOWN_COMPRESSION_METHOD, f"Unknown compression method '{encoding}'")
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
@@ -88,15 +88,17 @@ class Decoder:
         try:
             yield from self._decompress(data)
         except (zlib.error, zstandard.ZstdError, RuntimeError, EOFError) as error:
-            raise refused(Code.CANNOT_DECOMPRESS, f"Cannot decompress the {self._encoding} body: {error}") from error
+            message = f"Cannot decompress the {self._encoding} body: {error}"
+            raise refused(Code.CANNOT_DECOMPRESS, message) from error
 
     def _decompress(self, data: bytes) -> Iterator[bytes]:
         if self._encoding == "zstd":
-            yield self._inner.decompress(data)
+            # zstandard has no way to bound the output of one step, so the input is what is bounded.
+            for start in range(0, len(data), _ZSTD_INPUT_BYTES):
+                yield self._inner.decompress(data[start : start + _ZSTD_INPUT_BYTES])
         elif self._encoding == "lz4":
-            piece = self._inner.decompress(data, max_length=_PIECE_BYTES_MAX)
-            yield piece
-            while not self._inner.needs_input and not self._inner.eof:
+            yield self._inner.decompress(data, max_length=_PIECE_BYTES_MAX)
+            while not (self._inner.needs_input or self._inner.eof):
                 yield self._inner.decompress(b"", max_length=_PIECE_BYTES_MAX)
         else:
             yield self._inner.decompress(data, _PIECE_BYTES_MAX)
@@ -106,4 +108,5 @@ class Decoder:
     def check_complete(self) -> None:
         """Refuse a compressed body that ended in its middle: its rows must not be taken for all rows."""
         if self._inner is not None and not self._inner.eof:
-            raise refused(Code.CANNOT_DECOMPRESS, f"The {self._encoding} body ends before its compressed stream does")
+            message = f"The {self._encoding} body ends before its compressed stream does"
+            raise refused(Code.CANNOT_DECOMPRESS, message)

@@ -14,6 +14,7 @@ Nothing here knows HTTP.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from headrace.embedded.clickhouse.exceptions import from_engine
 
 # An obsolete setting: ClickHouse accepts and ignores it, and lists it with the query in `system.processes`.
 QUERY_ID_SETTING: Final = "function_implementation"
+
+# An id that may stand in chDB's connection string, which has no escaping but saves a SET.
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 # What a server has, where chDB's defaults differ. `implicit_select` would run a typing error as an expression.
 _SERVER_DEFAULTS: Final = {
@@ -142,15 +146,16 @@ class Engine:
 
     def __init__(self, path: Path, *, memory_bytes_max: int) -> None:
         # chdb is an optional extra and takes half a second to load: only the child process may pay for it.
-        from chdb import _chdb  # type: ignore[attr-defined, unused-ignore]
+        import chdb
 
+        native: Any = chdb._chdb
         # The process's signals belong to the server (drain, then stop), not to the engine.
-        _chdb.set_signal_handlers_enabled(0)
-        self._connect = _chdb.connect
+        native.set_signal_handlers_enabled(0)
+        self._connect = native.connect
         self._address = _address(path, _SERVER_DEFAULTS)
         # The engine lives as long as one connection does; this one also runs KILL QUERY for all others.
         self._control = Connection(
-            _chdb.connect(_address(path, {**_SERVER_DEFAULTS, "max_server_memory_usage": str(memory_bytes_max)}))
+            native.connect(_address(path, {**_SERVER_DEFAULTS, "max_server_memory_usage": str(memory_bytes_max)}))
         )
         self._control_lock = threading.Lock()
         self.version, self.timezone, self.display_name = (
@@ -159,8 +164,11 @@ class Engine:
 
     def connect(self, query_id: str, *, read_only: bool = False) -> Connection:
         """Open a connection whose query is known as `query_id`. `read_only` is ClickHouse's `readonly = 2`."""
-        connection = Connection(self._connect(self._address))
-        connection.set({QUERY_ID_SETTING: query_id, **({"readonly": "2"} if read_only else {})})
+        address = f"{self._address}&readonly=2" if read_only else self._address
+        if _PLAIN_ID.fullmatch(query_id):
+            return Connection(self._connect(f"{address}&{QUERY_ID_SETTING}={query_id}"))
+        connection = Connection(self._connect(address))
+        connection.set({QUERY_ID_SETTING: query_id})
         return connection
 
     def kill(self, query_id: str) -> bool:

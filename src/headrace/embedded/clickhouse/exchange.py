@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from headrace.embedded.clickhouse import responses
 from headrace.embedded.clickhouse.admission import Admission
@@ -91,14 +91,15 @@ class Exchange:
             with self._connection_for(text) as lease:
                 try:
                     if insert is None:
-                        execution, result = await self._watch(self._submit(self._statement, lease, text))
+                        execution, result = await self._watch(self._submit(partial(self._statement, lease, text)))
                     else:
                         execution, result = await self._insert(lease, insert, text[insert.data_start :])
-                    await self._respond(execution, result)
+                    last = await self._all_but_last(execution, result)
                 finally:
-                    await self._submit(
-                        lease.end, self._request.settings, self._request.database, forget=changes_session(text)
-                    )
+                    if lease.open:
+                        await self._submit(partial(self._end, lease, text))
+        # Only now: a client that has the whole answer may use its session and its query id again at once.
+        await self._respond_last(result, last)
 
     async def _read_statement(self) -> tuple[bytes, InlineInsert | None]:
         """The statement, whole; or an INSERT's head with the first of its rows, the rest still in the body."""
@@ -134,6 +135,10 @@ class Exchange:
         with self._house.sessions.use(session_id, timeout_s, must_exist=must_exist, close_after=close_after) as session:
             yield session
 
+    def _end(self, lease: Session | Unshared, text: bytes) -> None:
+        """Blocks; the last thing that a query's thread does."""
+        lease.end(self._request.settings, self._request.database, forget=changes_session(text))
+
     def _begin(self, lease: Session | Unshared) -> Execution:
         """Blocks; the first thing that a query's thread does."""
         request = self._request
@@ -150,7 +155,10 @@ class Exchange:
         execution = self._begin(lease)
         refuse_writes = self._request.read_only and not lease.keeps_read_only
         settings = " ".join(self._request.settings).encode()
-        return execution, execution.statement(text, settings, refuse_writes=refuse_writes)
+        result = execution.statement(text, settings, refuse_writes=refuse_writes)
+        if execution.ended:
+            self._end(lease, text)  # in the same thread, which saves two switches
+        return execution, result
 
     async def _insert(self, lease: Session | Unshared, insert: InlineInsert, rows: bytes) -> tuple[Execution, Result]:
         if self._request.read_only:
@@ -159,9 +167,9 @@ class Exchange:
         while len(rows) <= PIPE_BYTES and (piece := await self._body.read()):
             rows += piece
         if len(rows) <= PIPE_BYTES:
-            return await self._watch(self._submit(self._insert_from_file, lease, insert, path, rows))
+            return await self._watch(self._submit(partial(self._insert_from_file, lease, insert, path, rows)))
         pipe = Pipe(path)
-        work = self._submit(self._insert_from, lease, insert, path)
+        work = self._submit(partial(self._insert_from, lease, insert, path))
         try:
             await self._pump(pipe, rows, work)
             return await self._watch(work)
@@ -171,7 +179,9 @@ class Exchange:
 
     def _insert_from(self, lease: Session | Unshared, insert: InlineInsert, path: Path) -> tuple[Execution, Result]:
         execution = self._begin(lease)
-        return execution, execution.insert(insert.from_file(str(path)))
+        result = execution.insert(insert.from_file(str(path)))
+        self._end(lease, b"")
+        return execution, result
 
     def _insert_from_file(
         self, lease: Session | Unshared, insert: InlineInsert, path: Path, rows: bytes
@@ -185,7 +195,7 @@ class Exchange:
     async def _pump(self, pipe: Pipe, rows: bytes, work: asyncio.Future[T]) -> None:
         """Move the body into the pipe until its end, or until the engine has given up."""
         pump = asyncio.ensure_future(self._fill(pipe, rows))
-        await asyncio.wait({pump, work}, return_when=asyncio.FIRST_COMPLETED)
+        await _first_of(pump, work)
         if not pump.done():
             pump.cancel()
             return
@@ -197,15 +207,14 @@ class Exchange:
         while piece := await self._body.read():
             await pipe.write(piece)
 
-    def _submit(self, job: Callable[..., T], *args: object, **keywords: object) -> asyncio.Future[T]:
-        call = partial(job, *args, **keywords)
-        return asyncio.get_running_loop().run_in_executor(self._house.threads, call)
+    def _submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._house.threads, job)
 
     async def _watch(self, work: asyncio.Future[T]) -> T:
         """Wait for a query; cancel it when its client goes away."""
         if self._gone is None:
             self._gone = asyncio.ensure_future(self._body.gone())
-        await asyncio.wait({work, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+        await _first_of(work, self._gone)
         if work.done():
             return work.result()
         await self._kill(work)
@@ -219,23 +228,31 @@ class Exchange:
         if not work.cancelled():
             work.exception()
 
-    async def _respond(self, execution: Execution, result: Result) -> None:
-        headers = self._headers(result)
-        self._responding = True
-        if not result.more:
-            await responses.whole(self._send, 200, headers, result.first)
-            return
+    async def _all_but_last(self, execution: Execution, result: Result) -> bytes:
+        """Send a streamed result up to its last piece, which is returned."""
+        piece = result.first
+        if execution.ended:
+            return piece
         tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
-        await responses.start(self._send, 200, {**headers, "X-ClickHouse-Exception-Tag": tag})
-        await responses.piece(self._send, result.first, more=True)
-        while result.more:
+        self._responding = True
+        await responses.start(self._send, 200, {**self._headers(result), "X-ClickHouse-Exception-Tag": tag})
+        while True:
+            await responses.piece(self._send, piece, more=True)
             try:
                 piece = await self._watch(self._submit(execution.next_piece))
             except ClickHouseException as exception:
                 tail = responses.exception_tail(exception, self._house.engine.version, tag)
                 await responses.piece(self._send, execution.tail(tail), more=True)
                 raise
-            await responses.piece(self._send, piece, more=result.more)
+            if execution.ended:
+                return piece
+
+    async def _respond_last(self, result: Result, piece: bytes) -> None:
+        if self._responding:
+            await responses.piece(self._send, piece, more=False)
+        else:
+            self._responding = True
+            await responses.whole(self._send, 200, self._headers(result), piece)
 
     def _headers(self, result: Result) -> responses.Headers:
         headers = {
@@ -276,3 +293,7 @@ class Exchange:
     def _level(self) -> int:
         text = self._request.settings.get("http_zlib_compression_level", "3")
         return int(text) if text.isdecimal() else 3
+
+
+async def _first_of(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

@@ -24,16 +24,18 @@ _CHANGES_SESSION: Final = frozenset((b"SET", b"USE"))
 
 @dataclass(slots=True)
 class Result:
-    """A result on its way out: `first` is its beginning, and `more` says that `next_piece` has the rest."""
+    """A result on its way out; `first` is its beginning."""
 
     format: str
     progress: Progress = field(default_factory=Progress)
     first: bytes = b""
-    more: bool = False
 
 
 class Execution:
-    """Runs one statement. Every method blocks, and one at a time may be called."""
+    """Runs one statement. Every method blocks, and one at a time may be called.
+
+    Until `ended` is true, `next_piece` has more of the result.
+    """
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Execution:
         self._encoder = encoder
         self._glue: Glue | None = None
         self.result = Result(default_format)
+        self.ended = True
 
     def insert(self, sql: str) -> Result:
         """Run an INSERT that reads its rows from a file or pipe."""
@@ -75,12 +78,12 @@ class Execution:
         return self._finish(self._connection.query(text, format_name, self._parameters, self.result.progress))
 
     def next_piece(self) -> bytes:
-        """The next piece of a streamed result, compressed as asked; clears `result.more` with the last one."""
+        """The next piece of a streamed result, compressed as asked; sets `ended` with the last one."""
         assert self._glue is not None
         while True:
             chunk = self._connection.fetch(self.result.progress)
             if chunk is None:
-                self.result.more = False
+                self.ended = True
                 return self._encoded(self._glue.end(), last=True)
             if piece := self._encoded(self._glue.piece(chunk), last=False):
                 return piece
@@ -88,10 +91,10 @@ class Execution:
     def _stream(self, text: bytes, format_name: str) -> Result:
         self._glue = Glue(format_name)
         self._connection.start_stream(text, format_name, self._parameters)
-        self.result.more = True
+        self.ended = False
         pieces: list[bytes] = []
         size = 0
-        while self.result.more and (self._whole or size < FIRST_PIECE_BYTES):
+        while not self.ended and (self._whole or size < FIRST_PIECE_BYTES):
             pieces.append(self.next_piece())
             size += len(pieces[-1])
         self.result.first = b"".join(pieces)

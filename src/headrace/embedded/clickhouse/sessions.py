@@ -26,6 +26,11 @@ class Unshared:
         self._engine = engine
         self._connection: Connection | None = None
 
+    @property
+    def open(self) -> bool:
+        """Whether `end` is still to be called."""
+        return self._connection is not None
+
     def begin(self, settings: Mapping[str, str], database: str, query_id: str, *, read_only: bool) -> Connection:
         """Open the connection. Blocks; runs in a query's thread."""
         self._connection = connection = self._engine.connect(query_id, read_only=read_only)
@@ -50,12 +55,14 @@ class Session:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.busy = False
+        self.open = False
         self.expires_at = 0.0
         # setting → its value outside of requests, None for the default; "" is the current database.
         self._outside: dict[str, str | None] = {}
 
     def begin(self, settings: Mapping[str, str], database: str, query_id: str, *, read_only: bool) -> Connection:
         """Apply one request's settings and database. Blocks; runs in a query's thread."""
+        self.open = True
         self._learn([*settings], database)
         if database:
             self.connection.use(database)
@@ -64,6 +71,7 @@ class Session:
 
     def end(self, settings: Mapping[str, str], database: str, *, forget: bool) -> None:
         """Put settings and database back. `forget` after a SET or USE, which may have changed what is outside."""
+        self.open = False
         self.connection.recover()
         put_back = {name: self._outside.get(name) for name in settings if not name.startswith("param_")}
         changes = [
