@@ -83,7 +83,7 @@ def probe_sql(
 
 
 def batch_sql(definition: Definition, database: str, rows: Slice | None = None, *, excluding: str = "") -> str:
-    """The definition as one plain query over its source, or a slice of it: what its content must equal, in any order."""
+    """The definition as one plain query over its source, or a slice: its content must equal this, in any order."""
     select = stream_sql.select if definition.kind == "stream" else table_sql.select
     return select(definition, database, rows, excluding)
 

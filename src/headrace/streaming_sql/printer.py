@@ -130,9 +130,10 @@ class _Hand:
             case ast.DateLiteral(kind=kind, text=text):
                 return f"{kind} {text}"
             case ast.Interval(amount=amount, unit=unit):
-                text = self.operand(amount, PRIMARY)
-                # A sign would make `interval` a column to subtract from.
-                return f"INTERVAL {f'({text})' if text.startswith('-') else text} {unit}".rstrip()
+                text = self.expression(amount)
+                # Before anything else than these, the word could be a column of that name.
+                is_plain = isinstance(amount, ast.Literal) and text[0] in "'0123456789"
+                return f"INTERVAL {text if is_plain else f'({text})'} {unit}".rstrip()
             case _:
                 raise AssertionError(f"no text for {type(node).__name__}")
 
