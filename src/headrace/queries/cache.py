@@ -41,12 +41,12 @@ class AnswerCache:
         age_max_s: float,
         at_least: Position = START,
     ) -> Answer:
-        """An answer begun at most `age_max_s` ago and read at `at_least` or later; else that of `run`.
+        """An answer under way or begun at most `age_max_s` ago, read at `at_least` or later; else that of `run`.
 
         Cancelling one reader does not cancel the query that others wait for.
         """
         entry = self._entries.get(key)
-        if entry is not None and self._clock() - entry.started_at < age_max_s:
+        if entry is not None and (not entry.task.done() or self._clock() - entry.started_at < age_max_s):
             answer = await asyncio.shield(entry.task)
             if answer.watermark.position >= at_least:
                 if key in self._entries:
