@@ -1,0 +1,218 @@
+"""Cutting the stream of messages into batches: whole transactions while they fit, numbered pieces of a giant one.
+
+A batch also ends where a table gets another shape, so that it holds one shape of each table and whoever loads it can
+change the target in between. The same log, cut with the same bounds, gives the same batch: that is what makes a crash
+repeatable. Pure: it neither reads nor waits, and it holds what it was fed until a batch took it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.bus.batch import Batch, Relation, Undecodable
+from headrace.capture.column_types import arrow_type, read_values, type_name
+from headrace.capture.framing import Ints
+from headrace.capture.pgoutput import (
+    CHANGE_OID,
+    COMMIT,
+    DELETE,
+    INSERT,
+    TRUNCATE,
+    UPDATE,
+    Definition,
+    Messages,
+    moment,
+    parse_truncated,
+)
+from headrace.capture.places import Placed, Placer, whole
+from headrace.capture.tuples import read_inserts
+from headrace.errors import Corrupt
+from headrace.events.position import Position
+
+_REASONS = {
+    UPDATE: "A row was updated: the log is append-only.",
+    DELETE: "A row was deleted: the log is append-only.",
+    TRUNCATE: "The table was truncated: the log is append-only.",
+}
+
+
+class _Cut(NamedTuple):
+    """The first `parts` of what is pending, and the first `messages` messages of the part behind them."""
+
+    parts: int
+    messages: int
+
+
+class Assembler:
+    """Makes batches out of messages. `after` is the last position handed out; changes up to it are passed over."""
+
+    def __init__(self, *, after: Position, rows_max: int, bytes_max: int) -> None:
+        self.after = after
+        self._rows_max = rows_max
+        self._bytes_max = bytes_max
+        self._placer = Placer()
+        self._pending: list[Placed] = []
+        self._definitions: dict[int, Definition] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Everything that was fed is handed out, and no transaction is open."""
+        return not self._pending and not self._placer.in_transaction
+
+    def buffers(self) -> set[int]:
+        """The ids of the receive buffers that pending messages still lie in."""
+        return {id(placed.messages.data) for placed in self._pending}
+
+    def restart(self) -> None:
+        """A new connection, which begins at or before `after`: forget what was not handed out."""
+        self._pending.clear()
+        self._placer.restart()
+
+    def feed(self, messages: Messages) -> None:
+        """Take more messages, in the order received. Raises Corrupt."""
+        if len(messages):
+            self._pending.append(self._placer.place(messages, after=self.after))
+
+    def next(self, *, last: Position | None = None, full: bool = False) -> Batch | None:
+        """The next batch; None when more must be fed first. Transactions without a change only move `after` on.
+
+        `last` asks for the batch that ends exactly there, whatever the limits. `full` says that nothing more fits
+        into memory: a piece of a transaction is then better than waiting for its end. Raises Corrupt when the stream
+        has no place `last`.
+        """
+        while True:
+            cut = self._cut_within_limits(full) if last is None else self._cut_at(last)
+            if cut is None:
+                return None
+            if batch := self._assemble(self._take(cut)):
+                return batch
+
+    def _cut_within_limits(self, full: bool) -> _Cut | None:
+        rows = size = 0
+        best: _Cut | None = None
+        for part, placed in enumerate(self._pending):
+            row_counts = rows + np.cumsum(placed.fresh)
+            sizes = size + placed.messages.ends - placed.messages.starts[0]
+            fits = (row_counts <= self._rows_max) & (sizes <= self._bytes_max)
+            count = len(fits) if fits.all() else int(np.argmin(fits))
+            count = next((f for f in placed.fences if f < count and (row_counts[f] or best)), count)
+            commits = placed.of_kind(COMMIT)
+            before = int(np.searchsorted(commits, count))
+            if before:
+                best = _Cut(part, int(commits[before - 1]) + 1)
+            if count < len(placed):
+                # One message that is larger than all limits still has to pass.
+                return best or _Cut(part, count if part or count else 1)
+            rows, size = int(row_counts[-1]), int(sizes[-1])
+        if best is None and full and self._pending:
+            return _Cut(len(self._pending), 0)
+        return best
+
+    def _cut_at(self, last: Position) -> _Cut | None:
+        for part, placed in enumerate(self._pending):
+            found = placed.find(last)
+            if found is not None:
+                return _Cut(part, found + 1)
+            if placed.passes(last):
+                raise Corrupt(
+                    f"The log has no place {last}, where an unfinished batch was planned to end.",
+                    f"It goes on behind {self.after} to {Position(int(placed.lsns[-1]), int(placed.ordinals[-1]))}.",
+                    "Was the publication changed? Rebuild the read models from the event store.",
+                )
+        return None
+
+    def _take(self, cut: _Cut) -> list[Placed]:
+        taken, rest = self._pending[: cut.parts], self._pending[cut.parts :]
+        if rest and cut.messages:
+            taken.append(rest[0].cut(0, cut.messages))
+            rest[0] = rest[0].cut(cut.messages, len(rest[0]))
+        self._pending = [placed for placed in rest if len(placed)]
+        return [placed for placed in taken if len(placed)]
+
+    def _assemble(self, taken: list[Placed]) -> Batch | None:
+        for placed in taken:
+            for definition in placed.definitions.values():
+                self._definitions[definition.oid] = definition
+        commits = [placed.of_kind(COMMIT) for placed in taken]
+        end_lsn = int(taken[-1].end_lsns(commits[-1][-1:])[0]) if taken[-1].kinds[-1] == COMMIT else 0
+        if end_lsn:
+            self.after = max(self.after, whole(end_lsn))
+        changed = [placed for placed in taken if placed.fresh.any()]
+        if not changed:
+            return None
+        first = int(np.argmax(changed[0].fresh))
+        final = int(np.flatnonzero(changed[-1].fresh)[-1])
+        if not end_lsn:
+            self.after = Position(int(changed[-1].lsns[final]), changed[-1].last_ordinal(final))
+        undecodable = [change for placed in changed for change in self._refused(placed)]
+        inserts = self._tables(changed, undecodable)
+        return Batch(
+            first=Position(int(changed[0].lsns[first]), int(changed[0].ordinals[first])),
+            last=self.after,
+            confirm_lsn=end_lsn,
+            committed_at=moment(int(taken[-1].times[-1])),
+            transactions=sum(map(len, commits)),
+            inserts=inserts,
+            undecodable=sorted(undecodable, key=lambda change: change.position),
+        )
+
+    def _refused(self, placed: Placed) -> list[Undecodable]:
+        """Changes that are no inserts: in an append-only log each is a dead letter."""
+        refused = []
+        for index in np.flatnonzero(placed.fresh & (placed.kinds != INSERT)):
+            kind, raw = int(placed.kinds[index]), placed.messages.raw(index)
+            oids = (
+                parse_truncated(raw) if kind == TRUNCATE else [int.from_bytes(raw[CHANGE_OID : CHANGE_OID + 4], "big")]
+            )
+            for offset, oid in enumerate(oids):
+                position = Position(int(placed.lsns[index]), int(placed.ordinals[index]) + offset)
+                refused.append(Undecodable(self._definition(oid).relation, position, _REASONS[kind], raw))
+        return refused
+
+    def _tables(self, changed: list[Placed], undecodable: list[Undecodable]) -> dict[Relation, pa.Table]:
+        pieces: dict[Relation, list[pa.RecordBatch]] = {}
+        for placed in changed:
+            inserts = np.flatnonzero(placed.fresh & (placed.kinds == INSERT))
+            oids = placed.messages.numbers(inserts, CHANGE_OID, 32)
+            for oid in np.unique(oids):
+                definition = self._definition(int(oid))
+                rows, refused = _read_rows(definition, placed, inserts[oids == oid])
+                pieces.setdefault(definition.relation, []).append(rows)
+                undecodable.extend(refused)
+        return {relation: pa.Table.from_batches(batches) for relation, batches in pieces.items()}
+
+    def _definition(self, oid: int) -> Definition:
+        if oid not in self._definitions:
+            raise Corrupt("The replication stream changes a table that it did not describe.", f"Its oid is {oid}.")
+        return self._definitions[oid]
+
+
+def _read_rows(definition: Definition, placed: Placed, which: Ints) -> tuple[pa.RecordBatch, list[Undecodable]]:
+    """The rows of one table, and apart from them those with a value that their column cannot hold."""
+    messages = Messages(placed.messages.data, placed.messages.starts[which], placed.messages.ends[which])
+    lsns, ordinals = placed.lsns[which], placed.ordinals[which]
+    arrays, reasons = [], dict[int, str]()
+    for column, read in zip(definition.columns, read_inserts(messages, len(definition.columns)), strict=True):
+        values, bad = read_values(read.values, column.oid)
+        arrays.append(values)
+        for index in bad:
+            reasons.setdefault(
+                int(index), f"Column {column.name} has a value that no {type_name(column.oid)} can hold here."
+            )
+        for index in np.flatnonzero(read.odd) if read.odd is not None else ():
+            reasons.setdefault(int(index), f"Column {column.name} came without its value.")
+    fields = [pa.field(column.name, arrow_type(column.oid)) for column in definition.columns]
+    fields += [pa.field("_lsn", pa.uint64()), pa.field("_ordinal", pa.uint32())]
+    arrays += [pa.array(lsns.astype(np.uint64)), pa.array(ordinals.astype(np.uint32))]
+    rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    if not reasons:
+        return rows, []
+    keep = np.ones(len(which), np.bool_)
+    keep[list(reasons)] = False
+    return rows.filter(pa.array(keep)), [
+        Undecodable(definition.relation, Position(int(lsns[i]), int(ordinals[i])), reason, messages.raw(i))
+        for i, reason in sorted(reasons.items())
+    ]

@@ -1,0 +1,286 @@
+"""A replication connection: libpq opens and authenticates it, and from START_REPLICATION on it is a stream of bytes.
+
+Copying each message out of libpq costs 3.8 µs; a million messages are the whole CPU of a core. So without TLS the bytes
+are read straight from the socket: the command itself is already sent past libpq, whose buffers are empty then and stay
+empty. With TLS only libpq can read the socket, and its messages are put back into the same form. Nothing here knows
+what a message means, and nothing waits without a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from dataclasses import dataclass
+from struct import Struct
+from typing import Protocol
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from headrace.capture.column_types import SESSION
+from headrace.capture.framing import HEAD_BYTES
+from headrace.events.position import Position
+
+CONNECT_MAX_S = 10
+_START_MAX_S = 120.0  # the server reads the slot's state from disk, and may have to build a snapshot
+_UNSENT_BYTES_MAX = 64 << 10
+_KEEPALIVES = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms; a peer that vanished is noticed by the kernel
+}
+_HEAD = Struct(">cI")
+_HEALS_BY_WAITING = ("08", "53", "57", "58030")  # connection, resources, operator intervention, I/O error
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAddress:
+    """Which log to read: a database, a replication slot in it, and a publication that says which tables."""
+
+    url: str
+    slot: str
+    publication: str
+
+
+class Lost(Exception):
+    """The connection is gone, or was not to be had; another attempt may succeed."""
+
+
+class Refused(Exception):
+    """The server said no for a reason that does not pass by itself. `sqlstate` is empty when it gave none."""
+
+    def __init__(self, sqlstate: str, message: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class Stream(Protocol):
+    """The server's bytes and ours. Not for two threads at once."""
+
+    def fileno(self) -> int:
+        """What to poll for readability before `receive`."""
+
+    def receive(self, into: memoryview) -> int:
+        """Put what has come into `into` and return its length, 0 for nothing yet. Raises Lost and Refused."""
+
+    def send(self, payload: bytes) -> None:
+        """Send one CopyData message, without waiting. Raises Lost."""
+
+    def close(self) -> None:
+        """Close the connection; the server frees the slot. Does nothing the second time."""
+
+
+def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
+    """Connect and start to stream the slot from `start_lsn`, or from where it is confirmed if that is later.
+
+    Raises Lost when the server is not there or busy, Refused when it will not have us.
+    """
+    connection = _connect(address.url)
+    names = address.publication.replace('"', '""').replace("'", "''")
+    command = (
+        f'START_REPLICATION SLOT "{address.slot}" LOGICAL {Position(start_lsn)} '
+        f"(proto_version '1', publication_names '\"{names}\"')"
+    )
+    way = LibpqStream if connection.pgconn.ssl_in_use else SocketStream
+    try:
+        return way(connection, command)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    options = " ".join([str(conninfo_to_dict(url).get("options") or ""), *(f"-c {k}={v}" for k, v in SESSION.items())])
+    conninfo = make_conninfo(
+        url,
+        replication="database",
+        options=options.strip(),
+        client_encoding="UTF8",
+        application_name="headrace capture",
+        connect_timeout=CONNECT_MAX_S,
+        gssencmode="disable",  # it would hide the bytes from us, as TLS does
+        **_KEEPALIVES,
+    )
+    try:
+        return psycopg.Connection.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError as error:
+        if refusal := refused_sqlstate(error):
+            raise Refused(refusal, str(error)) from error
+        raise Lost(str(error)) from error
+
+
+_REFUSALS = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "no pg_hba.conf entry": "28000",
+    "permission denied": "42501",
+    "must be superuser": "42501",
+    'database "': "3D000",
+    'role "': "28000",
+}
+
+
+def refused_sqlstate(error: psycopg.OperationalError) -> str:
+    """Why the server did not let us in, empty when it was not there or is only starting.
+
+    libpq gives no code for a failed connection, only the server's words; in another language than English they are
+    taken for a passing fault, which is repeated and logged.
+    """
+    text = str(error)
+    if "FATAL" not in text and "no password supplied" not in text:
+        return ""
+    return next((sqlstate for words, sqlstate in _REFUSALS.items() if words in text), "")
+
+
+def raise_server_error(sqlstate: str, message: str) -> None:
+    """Raise what an error from the server means: Lost when waiting helps, Refused otherwise."""
+    if sqlstate.startswith(_HEALS_BY_WAITING):
+        raise Lost(message)
+    raise Refused(sqlstate, message)
+
+
+def parse_server_error(body: bytes) -> tuple[str, str]:
+    """SQLSTATE and text of an ErrorResponse, without its head."""
+    fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+    return fields.get(b"C", ""), fields.get(b"M", "no message")
+
+
+class SocketStream:
+    """The stream as the socket gives it."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], command: str) -> None:
+        self._connection = connection
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._socket.setblocking(False)
+        self._unsent = b""
+        try:
+            self._start(command.encode() + b"\0")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self, into: memoryview) -> int:
+        self._flush()
+        try:
+            count = self._socket.recv_into(into)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise Lost(str(error)) from error
+        if count == 0:
+            raise Lost("the server closed the connection")
+        return count
+
+    def send(self, payload: bytes) -> None:
+        self._unsent += _HEAD.pack(b"d", len(payload) + 4) + payload
+        self._flush()
+
+    def close(self) -> None:
+        self._socket.close()
+        self._connection.close()
+
+    def _flush(self) -> None:
+        if not self._unsent:
+            return
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            if len(self._unsent) > _UNSENT_BYTES_MAX:
+                raise Lost("the server reads nothing any more") from None
+        except OSError as error:
+            raise Lost(str(error)) from error
+
+    def _start(self, query: bytes) -> None:
+        """Send the command, and read up to and including the answer to it, not one byte further."""
+        self._unsent = _HEAD.pack(b"Q", len(query) + 4) + query
+        deadline = time.monotonic() + _START_MAX_S
+        while True:
+            kind, length = _HEAD.unpack(self._read_exactly(HEAD_BYTES, deadline))
+            body = self._read_exactly(length - 4, deadline)
+            if kind == b"W":
+                return
+            if kind == b"E":
+                raise_server_error(*parse_server_error(body))
+
+    def _read_exactly(self, count: int, deadline: float) -> bytes:
+        read = bytearray(count)
+        done = 0
+        while done < count:
+            done += self.receive(memoryview(read)[done:])
+            if done < count and not _readable(self.fileno(), deadline - time.monotonic()):
+                raise Lost(f"the server did not begin to stream within {_START_MAX_S:.0f} s")
+        return bytes(read)
+
+
+class LibpqStream:
+    """The stream as libpq hands it out, message by message: the only way through TLS, and half as fast."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], command: str) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._rest = memoryview(b"")
+        result = self._pgconn.exec_(command.encode())
+        if result.status != pq.ExecStatus.COPY_BOTH:
+            _raise_result(result)
+
+    def fileno(self) -> int:
+        return self._pgconn.socket
+
+    def receive(self, into: memoryview) -> int:
+        done = 0
+        try:
+            while done < len(into):
+                if not self._rest and not self._next_message():
+                    break
+                count = min(len(self._rest), len(into) - done)
+                into[done : done + count] = self._rest[:count]
+                self._rest = self._rest[count:]
+                done += count
+        except psycopg.Error as error:
+            raise Lost(str(error)) from error
+        return done
+
+    def send(self, payload: bytes) -> None:
+        try:
+            self._pgconn.put_copy_data(payload)
+            self._pgconn.flush()
+        except psycopg.Error as error:
+            raise Lost(str(error)) from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _next_message(self) -> bool:
+        """Make `_rest` the next message, head and all; False when none has come whole."""
+        count, data = self._pgconn.get_copy_data(1)
+        if count == 0:
+            # Once more after reading: TLS may hold bytes back that the socket no longer announces.
+            self._pgconn.consume_input()
+            count, data = self._pgconn.get_copy_data(1)
+        if count < 0:
+            result = self._pgconn.get_result()
+            if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+                _raise_result(result)
+            raise Lost("the server ended the stream")
+        if count == 0:
+            return False
+        self._rest = memoryview(_HEAD.pack(b"d", count + 4) + bytes(data))
+        return True
+
+
+def _raise_result(result: pq.abc.PGresult) -> None:
+    sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    raise_server_error(sqlstate, result.error_message.decode(errors="replace").strip())
+
+
+def _readable(fileno: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout_s) * 1000))

@@ -1,0 +1,288 @@
+"""The replication slot and its publication: made when missing, and refused when they cannot be what we need.
+
+PostgreSQL keeps the log for the slot from here on, so a slot is never dropped here, except one that was made a moment
+ago and turned out to be of no use. Where a new slot begins is written into the publication's comment: it is the proof,
+later, that nothing was confirmed before the read models knew of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from headrace.capture.connection import CONNECT_MAX_S, SlotAddress, refused_sqlstate
+from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
+from headrace.events.position import START, Position
+from headrace.telemetry import logger
+
+log = logger(__name__)
+
+VERSION_MIN = 14
+_STATEMENT_MAX_S = 60
+_POLL_S = 0.05
+_BEGINS = re.compile(r"headrace: slot (\S+) begins at (\S+)")
+_PLUGIN = "pgoutput"
+_WAL_LEVEL_HINT = (
+    "Run ALTER SYSTEM SET wal_level = 'logical'; and restart PostgreSQL. Amazon RDS and Aurora: set "
+    "rds.logical_replication = 1 in the parameter group and reboot. Google Cloud SQL: set the flag "
+    "cloudsql.logical_decoding = on."
+)
+
+_Connection = psycopg.AsyncConnection[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare_slot` found. `begins_at` is where the slot began; `created`: it did so just now."""
+
+    begins_at: int
+    created: bool
+    wal_sender_timeout_s: float
+
+
+async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_s: float) -> Prepared:
+    """Check the server, make publication and slot if they are missing. Safe to repeat.
+
+    `takeover_s` is how long to wait for a slot that another connection holds: after a crash the server needs a moment
+    to notice. Raises InvalidConfiguration, AlreadyRunning, Corrupt for a slot that PostgreSQL gave up, Unavailable.
+    """
+    async with _connect(address.url) as connection:
+        server = await _check_server(connection)
+        comment = await _prepare_publication(connection, address, tables)
+        slot = await _read_slot(connection, address)
+        created = slot is None
+        confirmed = await _create_slot(connection, address) if slot is None else int(slot["confirmed_lsn"])
+        begins_at = await _remember_begin(connection, address, comment, confirmed, created=created)
+        await _wait_until_free(connection, address, takeover_s)
+        return Prepared(begins_at, created, server["wal_sender_timeout_ms"] / 1000)
+
+
+async def check_resume(address: SlotAddress, prepared: Prepared, after: Position) -> int:
+    """Make sure that the log goes on right behind `after`; return how far the slot is confirmed. Raises Corrupt.
+
+    PostgreSQL itself starts a slot that is ahead without a word, and the changes between are gone.
+    """
+    async with _connect(address.url) as connection:
+        slot = await _read_slot(connection, address)
+        if slot is None:
+            raise _missing(address)
+        confirmed, current = int(slot["confirmed_lsn"]), int(slot["current_lsn"])
+        expected = prepared.begins_at if after == START else after.lsn + 1
+        if prepared.created and after != START:
+            await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
+            raise _gap(address, after, "The slot was missing, and a new one holds nothing of what was before it.")
+        if confirmed > expected:
+            raise _gap(address, after, f"The slot is confirmed up to {Position(confirmed)} already.")
+        if after.lsn >= current:
+            raise _gap(address, after, f"The log ends at {Position(current)}: was the database restored or replaced?")
+        return confirmed
+
+
+async def explain_refusal(address: SlotAddress, sqlstate: str, message: str) -> Error:
+    """Why the server ended the stream for good, as the error that tells what to do."""
+    try:
+        async with _connect(address.url) as connection:
+            await _check_server(connection)
+            slot = await _read_slot(connection, address)
+            if slot is None:
+                return _missing(address)
+            if sqlstate == "55006":
+                return _in_use(address, slot["active_pid"])
+            publication = await _read_publication(connection, address)
+            if publication is None:
+                return InvalidConfiguration(
+                    f"The publication {address.publication!r} does not exist any more.",
+                    hint="Restart to make it again.",
+                )
+    except Error as error:
+        return error
+    return Unavailable("PostgreSQL ended the replication stream.", f"{message} (SQLSTATE {sqlstate or 'none'})")
+
+
+@asynccontextmanager
+async def _connect(url: str) -> AsyncIterator[_Connection]:
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            url,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=CONNECT_MAX_S,
+            application_name="headrace capture",
+        )
+        async with connection:
+            await connection.execute(f"SET statement_timeout = '{_STATEMENT_MAX_S}s'")
+            yield connection
+    except psycopg.errors.QueryCanceled as error:
+        raise Unavailable(
+            f"PostgreSQL did not answer within {_STATEMENT_MAX_S} s.",
+            str(error),
+            "A new slot waits for all running transactions: look for long ones in pg_stat_activity.",
+        ) from error
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ConfigurationLimitExceeded) as error:
+        raise InvalidConfiguration(
+            "PostgreSQL refuses to set up replication.", str(error), "Grant the right, or raise max_replication_slots."
+        ) from error
+    except psycopg.errors.UndefinedTable as error:
+        raise InvalidConfiguration("A table to capture does not exist.", str(error), "Create it first.") from error
+    except psycopg.OperationalError as error:
+        if refused_sqlstate(error):
+            raise InvalidConfiguration(
+                "PostgreSQL does not let us in.", str(error).strip(), "Correct postgres.url or the role."
+            ) from error
+        raise Unavailable("PostgreSQL cannot be reached.", str(error).strip(), "Start it, or wait.") from error
+
+
+async def _check_server(connection: _Connection) -> dict[str, Any]:
+    server = await _read_one(connection, "read_server")
+    if server["version"] < VERSION_MIN * 10_000:
+        raise InvalidConfiguration(
+            f"PostgreSQL {server['version'] // 10_000} is too old.",
+            f"Capture needs {VERSION_MIN} or later.",
+            "Upgrade it.",
+        )
+    if server["is_standby"]:
+        raise InvalidConfiguration("This PostgreSQL is a standby.", hint="Let postgres.url name the primary.")
+    if server["wal_level"] != "logical":
+        raise InvalidConfiguration(f"wal_level is {server['wal_level']}, not logical.", hint=_WAL_LEVEL_HINT)
+    if not server["may_replicate"]:
+        raise InvalidConfiguration(
+            f"The role {server['role']} may not replicate.",
+            hint=f"Run ALTER ROLE {server['role']} REPLICATION; Amazon RDS: GRANT rds_replication TO {server['role']};",
+        )
+    return server
+
+
+async def _prepare_publication(connection: _Connection, address: SlotAddress, tables: Sequence[str]) -> str | None:
+    """Make the publication, or add to it what is missing; returns its comment."""
+    publication = await _read_publication(connection, address)
+    name = sql.Identifier(address.publication)
+    if publication is None:
+        statement = sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true)")
+        try:
+            await connection.execute(statement.format(name, _identifiers(tables)))
+            log.info("publication_created", publication=address.publication, tables=list(tables))
+            return None
+        except psycopg.errors.DuplicateObject:  # another process was faster
+            publication = await _read_publication(connection, address) or {}
+    if not publication["inserts"]:
+        raise InvalidConfiguration(
+            f"The publication {address.publication!r} leaves out inserts.",
+            hint=f"Run ALTER PUBLICATION {address.publication} SET (publish = 'insert, update, delete, truncate');",
+        )
+    if missing := [table for table in tables if table not in publication["tables"]]:
+        await connection.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(name, _identifiers(missing)))
+        log.info("publication_extended", publication=address.publication, tables=missing)
+    comment: str | None = publication["comment"]
+    return comment
+
+
+async def _create_slot(connection: _Connection, address: SlotAddress) -> int:
+    try:
+        created = await _read_one(connection, "create_slot", slot=address.slot)
+        log.info("slot_created", slot=address.slot, begins_at=str(Position(created["confirmed_lsn"])))
+        return int(created["confirmed_lsn"])
+    except psycopg.errors.DuplicateObject as error:
+        raise AlreadyRunning(
+            f"Another process made the slot {address.slot!r} at this moment.", hint="Start again."
+        ) from error
+
+
+async def _remember_begin(
+    connection: _Connection, address: SlotAddress, comment: str | None, confirmed: int, *, created: bool
+) -> int:
+    """Where the slot began. Without a note of it nothing was ever read from the slot, so it begins where it is."""
+    note = _BEGINS.fullmatch(comment or "")
+    if note and note[1] != address.slot:
+        raise InvalidConfiguration(
+            f"The publication {address.publication!r} belongs to the slot {note[1]!r}.",
+            f"Here the slot is {address.slot!r}.",
+            "Use one publication for each slot.",
+        )
+    if note and not created:
+        return Position.parse(note[2]).lsn
+    text = f"headrace: slot {address.slot} begins at {Position(confirmed)}"
+    statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
+    await connection.execute(statement.format(sql.Identifier(address.publication), sql.Literal(text)))
+    return confirmed
+
+
+async def _wait_until_free(connection: _Connection, address: SlotAddress, takeover_s: float) -> None:
+    deadline = time.monotonic() + takeover_s
+    while (slot := await _read_slot(connection, address)) and slot["active_pid"]:
+        if time.monotonic() > deadline:
+            raise _in_use(address, slot["active_pid"])
+        await asyncio.sleep(_POLL_S)
+
+
+async def _read_slot(connection: _Connection, address: SlotAddress) -> dict[str, Any] | None:
+    """The slot, None when there is none. Raises for a slot that we cannot read from."""
+    rows = await (await connection.execute(_read_sql("read_slot"), {"slot": address.slot})).fetchall()
+    if not rows:
+        return None
+    slot = rows[0]
+    database = connection.info.dbname
+    if slot["plugin"] != _PLUGIN or slot["database"] != database or slot["temporary"]:
+        raise InvalidConfiguration(
+            f"The replication slot {address.slot!r} belongs to something else.",
+            f"Plugin {slot['plugin']}, database {slot['database']}; expected {_PLUGIN}, {database}.",
+            "Name another slot in capture.slot.",
+        )
+    if slot["wal_status"] == "lost" or slot["confirmed_lsn"] is None:
+        raise Corrupt(
+            f"PostgreSQL gave up the replication slot {address.slot!r}: the log it needs is gone.",
+            f"wal_status is {slot['wal_status']}; max_slot_wal_keep_size limits what is kept.",
+            f"Run SELECT pg_drop_replication_slot('{address.slot}'); and rebuild the read models.",
+        )
+    return slot
+
+
+async def _read_publication(connection: _Connection, address: SlotAddress) -> dict[str, Any] | None:
+    cursor = await connection.execute(_read_sql("read_publication"), {"publication": address.publication})
+    return await cursor.fetchone()
+
+
+async def _read_one(connection: _Connection, name: str, **parameters: object) -> dict[str, Any]:
+    row = await (await connection.execute(_read_sql(name), parameters or None)).fetchone()
+    assert row is not None
+    return row
+
+
+def _read_sql(name: str) -> sql.SQL:
+    return sql.SQL((resources.files(__package__) / "sql" / f"{name}.sql").read_text())
+
+
+def _identifiers(tables: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(*table.split(".", 1)) for table in tables)
+
+
+def _missing(address: SlotAddress) -> Corrupt:
+    return Corrupt(
+        f"The replication slot {address.slot!r} does not exist any more.",
+        "What was committed since it was dropped cannot be read from the log.",
+        "Rebuild the read models from the event store.",
+    )
+
+
+def _in_use(address: SlotAddress, pid: int | None) -> AlreadyRunning:
+    return AlreadyRunning(
+        f"The replication slot {address.slot!r} is in use by another connection, PostgreSQL process {pid}.",
+        hint="Stop the other worker; SELECT * FROM pg_stat_replication shows where it runs.",
+    )
+
+
+def _gap(address: SlotAddress, after: Position, detail: str) -> Corrupt:
+    return Corrupt(
+        f"The log does not go on where the read models stopped, at {after}.",
+        f"{detail} Slot {address.slot!r}.",
+        "Rebuild the read models from the event store; do not go on, or changes are missing.",
+    )

@@ -1,0 +1,222 @@
+"""Source: the face of this stage. Batches of changes out of a PostgreSQL database, each exactly once.
+
+Nothing here knows where batches go, and nothing here decides what is durable: the caller says so with `confirm`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from headrace.bus.batch import Batch, Idle
+from headrace.capture.assembly import Assembler
+from headrace.capture.buffer import Buffer
+from headrace.capture.connection import Refused, SlotAddress
+from headrace.capture.reader import Reader
+from headrace.capture.slot import Prepared, check_resume, explain_refusal, prepare_slot
+from headrace.errors import Corrupt, Error
+from headrace.events.position import ORDINAL_MAX, START, Position
+
+_STATUS_INTERVAL_MAX_S = 10.0
+_STATUSES_PER_TIMEOUT = 4
+_IDLE_AFTER_S = 0.05  # unrelated writes move the log all the time; the caller need not hear of each
+_TAKEOVER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far reading is. `bytes` of the log were sent by the server and are not confirmed yet; what the server has
+    still to send is not in it. `buffered_bytes` is memory in use. `silent_s` is how long ago the server was heard,
+    `trouble` why it is not `connected`.
+    """
+
+    bytes: int
+    buffered_bytes: int
+    received_lsn: int
+    confirmed_lsn: int
+    connected: bool
+    silent_s: float
+    trouble: str
+
+
+class Source:
+    """Reads the changes of `tables` (each "schema.table") through the replication slot `slot` and a publication.
+
+    `buffer_bytes_max` bounds the received bytes in memory; a batch takes at most half of them and `batch_rows_max`
+    rows. `takeover_s` is how long to wait for a slot that another connection still holds.
+
+    Use it in this order: `prepare`, `start`, then `next_batch` and `confirm` for ever, `close`. One task at a time may
+    wait in `next_batch`.
+    """
+
+    def __init__(
+        self,
+        *,
+        postgres_url: str,
+        slot: str,
+        publication: str,
+        tables: Sequence[str],
+        buffer_bytes_max: int,
+        batch_rows_max: int,
+        takeover_s: float = _TAKEOVER_S,
+    ) -> None:
+        self._address = SlotAddress(postgres_url, slot, publication)
+        self._tables = tuple(tables)
+        self._takeover_s = takeover_s
+        self._rows_max = batch_rows_max
+        self._bytes_max = max(1, buffer_bytes_max // 2)
+        self._buffer = Buffer(bytes_max=buffer_bytes_max)
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="headrace decode")
+        self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._taking: asyncio.Future[Batch | Idle | None] | None = None
+        self._prepared: Prepared | None = None
+        self._reader: Reader | None = None
+        self._assembler: Assembler | None = None
+        self._epoch = 0
+        self._told = START
+
+    async def prepare(self) -> None:
+        """Check the server; make slot and publication if they are missing. Safe to repeat; changes nothing else.
+
+        Raises InvalidConfiguration (version, wal_level, rights, a slot of something else), AlreadyRunning with the pid
+        that holds the slot after `takeover_s`, Corrupt for a slot that PostgreSQL gave up, Unavailable.
+        """
+        self._prepared = await prepare_slot(self._address, tables=self._tables, takeover_s=self._takeover_s)
+
+    async def start(self, after: Position) -> None:
+        """Begin to read; changes up to and including `after` are skipped. START: nothing was ever read.
+
+        Raises Corrupt when the log does not go on right behind `after`: the slot is confirmed further, is new though
+        `after` is not START, or the log ends before `after`. Losing the connection later is not an error: it is
+        repaired without end, and `lag` says so meanwhile.
+        """
+        assert self._prepared is not None, "prepare() comes first"
+        assert self._reader is None, "start() comes once"
+        confirmed_lsn = await check_resume(self._address, self._prepared, after)
+        self._loop = asyncio.get_running_loop()
+        self._told = after
+        self._assembler = Assembler(after=after, rows_max=self._rows_max, bytes_max=self._bytes_max)
+        timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
+        self._reader = Reader(
+            address=self._address,
+            buffer=self._buffer,
+            on_news=self._tell_news,
+            status_interval_s=min(_STATUS_INTERVAL_MAX_S, timeout_s / _STATUSES_PER_TIMEOUT),
+            takeover_s=max(self._takeover_s, timeout_s),
+        )
+        self._reader.start(resume_lsn=after.lsn, confirmed_lsn=confirmed_lsn)
+
+    async def next_batch(self, *, last: Position | None = None, wait_s: float) -> Batch | Idle | None:
+        """What has arrived, whole transactions, up to the limits; waits for something, `wait_s` seconds at most.
+
+        A transaction larger than the limits comes in several batches. `last` asks for the one batch that ends exactly
+        there, whatever the limits: a plan that a crash left unfinished. Idle says that nothing is left to hand out;
+        None that the time is over. Being cancelled loses nothing: the next call returns what this one had begun.
+
+        Raises Corrupt, InvalidConfiguration or AlreadyRunning when the stream ended for good, Unavailable when the
+        server ended it for a reason not known here.
+        """
+        assert self._reader is not None, "start() comes first"
+        self._buffer.lift_limit(last is not None)
+        self._reader.wake()
+        began = time.monotonic()
+        while True:
+            self._news.clear()
+            handed = await self._take(last)
+            if isinstance(handed, Batch):
+                return self._tell(handed, handed.last)
+            if failure := self._reader.failure:
+                raise await self._explain(failure)
+            waited_s = time.monotonic() - began
+            limit_s = wait_s if handed is None else min(wait_s, _IDLE_AFTER_S)
+            if waited_s >= limit_s:
+                return handed and self._tell(handed, handed.position)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s - waited_s):
+                    await self._news.wait()
+
+    def confirm(self, lsn: int) -> None:
+        """Everything before `lsn` is durable downstream: a batch's `confirm_lsn` or an Idle's `lsn`, once its watermark
+        is written. PostgreSQL may then forget it. Older values are ignored.
+        """
+        assert self._reader is not None, "start() comes first"
+        self._reader.confirm(lsn)
+
+    def lag(self) -> Lag:
+        """How far reading is, without asking anybody."""
+        assert self._reader is not None, "start() comes first"
+        reader = self._reader
+        return Lag(
+            bytes=reader.received_lsn - reader.confirmed_lsn,
+            buffered_bytes=self._buffer.bytes,
+            received_lsn=reader.received_lsn,
+            confirmed_lsn=reader.confirmed_lsn,
+            connected=reader.connected,
+            silent_s=time.monotonic() - reader.heard_at,
+            trouble=reader.trouble,
+        )
+
+    async def close(self) -> None:
+        """End the connection; the slot stays. Confirms nothing more than was confirmed."""
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.stop)
+        await asyncio.to_thread(self._decoding.shutdown)
+
+    def _tell_news(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended before us
+                self._loop.call_soon_threadsafe(self._news.set)
+
+    async def _take(self, last: Position | None) -> Batch | Idle | None:
+        if self._taking is None:
+            self._taking = asyncio.get_running_loop().run_in_executor(self._decoding, self._take_now, last)
+        await asyncio.wait({self._taking})  # goes on when we are cancelled: what it takes must not be lost
+        taking, self._taking = self._taking, None
+        return taking.result()
+
+    def _take_now(self, last: Position | None) -> Batch | Idle | None:
+        """In the decoding thread: everything that was received, as one batch if it makes one."""
+        assert self._assembler is not None
+        assert self._reader is not None
+        taken = self._buffer.take()
+        if taken.epoch != self._epoch:
+            self._assembler.restart()
+            self._epoch = taken.epoch
+        for messages in taken.messages:
+            self._assembler.feed(messages)
+        batch = self._assembler.next(last=last, full=self._buffer.full)
+        self._buffer.keep(self._assembler.buffers())
+        self._reader.wake()
+        return batch or self._find_idle(taken.idle_lsn, last)
+
+    def _find_idle(self, idle_lsn: int, last: Position | None) -> Idle | None:
+        assert self._assembler is not None
+        if not self._assembler.idle:
+            return None
+        after = self._assembler.after
+        idle = Idle(max(idle_lsn, after.lsn + 1 if after.ordinal == ORDINAL_MAX else 0))
+        if last is not None and idle.position > last:
+            raise Corrupt(
+                f"The log has no place {last}, where an unfinished batch was planned to end.",
+                f"It is read up to {idle.position}.",
+                "Was the publication changed? Rebuild the read models from the event store.",
+            )
+        return idle if idle.position > self._told else None
+
+    def _tell(self, handed: Batch | Idle, position: Position) -> Batch | Idle:
+        """From here on `position` is the caller's: neither told again nor read again after a lost connection."""
+        assert self._assembler is not None
+        assert self._reader is not None
+        self._told = self._assembler.after = position
+        self._reader.resume_lsn = position.lsn
+        return handed
+
+    async def _explain(self, failure: Refused | Error) -> Error:
+        if isinstance(failure, Error):
+            return failure
+        return await explain_refusal(self._address, failure.sqlstate, str(failure))
