@@ -17,7 +17,7 @@ WANTED, FILLING, READY, FAILED, UNWANTED, DROPPED = "wanted", "filling", "ready"
 _READ = """
 SELECT name, revision, statement, fingerprint, state, applied_batch, problem
 FROM headrace.definitions FINAL
-WHERE source = {source:String} AND state != 'dropped'
+WHERE source = {source:String}
 ORDER BY name
 """
 
@@ -36,7 +36,7 @@ class StoredDefinition:
 
 
 async def read_definitions(clickhouse: ClickHouse, source: str) -> dict[str, StoredDefinition]:
-    """The newest row of every name that is not dropped."""
+    """The newest row of every name, dropped ones too: a name that returns goes on with its revisions."""
     rows = await clickhouse.rows(_READ, {"source": source})
     return {
         name: StoredDefinition(name, statement, fingerprint, state, applied, problem, revision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from headrace.errors import InvalidConfiguration
-from headrace.warehouse.client import DURABLE, ClickHouse
+from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
 from headrace.warehouse.plan import Plan
 
 TARGET = "events"
@@ -28,7 +28,8 @@ async def insert_events(clickhouse: ClickHouse, plan: Plan, events: pa.Table, *,
     """Add the batch's events to the log as one insert.
 
     A repeat against a live server adds nothing, thanks to the token. `verify` is for repeats after a crash, when
-    tokens prove nothing: only events that the log does not hold yet are inserted.
+    tokens prove nothing: only events that the log does not hold yet are inserted, and without a token, since the
+    first attempt may have left its token behind and not all of its rows.
     """
     rows = _typed(events)
     if verify:
@@ -36,8 +37,10 @@ async def insert_events(clickhouse: ClickHouse, plan: Plan, events: pa.Table, *,
     if rows.num_rows == 0:
         return
     rows = rows.append_column("_batch", pa.repeat(pa.scalar(plan.batch, pa.uint64()), rows.num_rows))
-    settings = {**DURABLE, "insert_deduplication_token": plan.token(TARGET)}
-    await clickhouse.insert_arrow(f"`{clickhouse.database}`.{TARGET}", rows, settings=settings)
+    once: ClickHouseSettings = (
+        {"insert_deduplicate": 0} if verify else {"insert_deduplication_token": plan.token(TARGET)}
+    )
+    await clickhouse.insert_arrow(f"`{clickhouse.database}`.{TARGET}", rows, settings={**DURABLE, **once})
 
 
 def _typed(events: pa.Table) -> pa.Table:

@@ -1,0 +1,142 @@
+"""Advance: apply a slice of batches to one stream or table, around the changes that it cannot take.
+
+ClickHouse refuses a whole INSERT … SELECT for one bad row. The rows that fail are found by halving the slice, go to
+the dead letters, and are left out from then on; everything else flows on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+from headrace.errors import InvalidInput, LimitExceeded
+from headrace.events.position import Position
+from headrace.read_models.model import ReadModel
+from headrace.streaming_sql.generate import advance_sql, probe_sql
+from headrace.streaming_sql.slice import Slice
+from headrace.telemetry import logger
+from headrace.warehouse.client import DURABLE, ClickHouse
+from headrace.warehouse.dead_letters import EXCLUDED_POSITIONS, DeadLetter, excluded_targets, write_dead_letters
+from headrace.warehouse.definitions import FAILED, write_definition
+
+log = logger(__name__)
+
+POISON_MAX = 1000
+
+
+class CannotAdvance(Exception):
+    """A read model cannot go on by itself; `str()` says why. The others are not affected."""
+
+
+class Advance:
+    """Applies slices to read models of one source."""
+
+    def __init__(self, *, clickhouse: ClickHouse, source: str) -> None:
+        self._clickhouse = clickhouse
+        self._source = source
+        self._excluded: set[str] = set()
+
+    async def resume(self) -> None:
+        """Find out which read models leave changes out."""
+        self._excluded = await excluded_targets(self._clickhouse, self._source)
+
+    async def __call__(self, model: ReadModel, after: int, upto: int, *, verify: bool) -> None:
+        """Apply the batches after `after` up to `upto`. With `verify`, only what the read model lacks of them.
+
+        Raises Unavailable when ClickHouse is away, CannotAdvance when more than `POISON_MAX` changes fail or when the
+        slice does not fit into memory.
+        """
+        rows = Slice(after, upto)
+        try:
+            await self._insert(model, rows, verify=verify)
+        except LimitExceeded as error:
+            raise CannotAdvance(str(error)) from error
+        except InvalidInput as error:
+            poison = await self._find_poison(model, rows, error)
+            log.error("dead_letters", target=model.name, count=len(poison), first=str(poison[0].position))
+            await write_dead_letters(self._clickhouse, self._source, poison)
+            self._excluded.add(model.name)
+            await self._insert(model, rows, verify=True)
+
+    async def _insert(self, model: ReadModel, rows: Slice, *, verify: bool) -> None:
+        sql = advance_sql(
+            model.definition,
+            self._clickhouse.database,
+            model.columns,
+            rows,
+            verify=verify,
+            excluding=self._excluding(model),
+        )
+        token = f"{self._source}:{model.name}:{rows.after}-{rows.upto}"
+        await self._clickhouse.execute(
+            sql,
+            self._parameters(model, rows),
+            settings={**DURABLE, "insert_deduplication_token": token},
+            query_id=f"headrace:{self._source}:{model.name}:{rows.upto}:{uuid4()}",
+        )
+
+    async def _find_poison(self, model: ReadModel, rows: Slice, error: InvalidInput) -> list[DeadLetter]:
+        """The changes that fail on their own, in commit order. Raises CannotAdvance when the fault is not theirs."""
+        try:
+            positions = await self._positions(model, rows)
+        except InvalidInput as gone:
+            raise CannotAdvance(f"Its source cannot be read. {gone}") from gone
+        found: list[DeadLetter] = []
+        halves = [(0, len(positions))] if positions else []
+        while halves:
+            begin, end = halves.pop()
+            part = Slice(rows.after, rows.upto, positions[begin], positions[end - 1])
+            problem = await self._problem(model, part)
+            if problem and end - begin > 1:
+                middle = (begin + end) // 2
+                halves += [(middle, end), (begin, middle)]
+            elif problem:
+                found.append(await self._letter(model, rows, positions[begin], problem))
+                if len(found) > POISON_MAX:
+                    raise CannotAdvance(
+                        f"more than {POISON_MAX} changes of one batch fail; the first: {found[0].reason}"
+                    )
+        if not found:
+            raise CannotAdvance(str(error)) from error
+        return found
+
+    async def _problem(self, model: ReadModel, part: Slice) -> str:
+        """Why the part cannot be computed, or nothing."""
+        sql = probe_sql(
+            model.definition, self._clickhouse.database, model.columns, part, excluding=self._excluding(model)
+        )
+        try:
+            await self._clickhouse.execute(sql, self._parameters(model, part))
+        except InvalidInput as error:
+            return error.detail or error.message
+        return ""
+
+    async def _positions(self, model: ReadModel, rows: Slice) -> list[tuple[int, int]]:
+        sql = (
+            f"SELECT _lsn, _ordinal FROM `{self._clickhouse.database}`.`{model.definition.source}` "
+            "WHERE _batch > {after:UInt64} AND _batch <= {upto:UInt64} ORDER BY _lsn, _ordinal"
+        )
+        return [(lsn, ordinal) for lsn, ordinal in await self._clickhouse.rows(sql, rows.parameters())]
+
+    async def _letter(self, model: ReadModel, rows: Slice, at: tuple[int, int], reason: str) -> DeadLetter:
+        sql = (
+            f"SELECT _batch, data FROM `{self._clickhouse.database}`.events "
+            "WHERE _batch > {after:UInt64} AND _batch <= {upto:UInt64} "
+            "AND _lsn = {lsn:UInt64} AND _ordinal = {ordinal:UInt32}"
+        )
+        found = await self._clickhouse.rows(sql, {**rows.parameters(), "lsn": at[0], "ordinal": at[1]})
+        batch, data = found[0]
+        return DeadLetter(model.name, Position(*at), batch, reason, data.encode())
+
+    def _excluding(self, model: ReadModel) -> str:
+        return EXCLUDED_POSITIONS if model.name in self._excluded else ""
+
+    def _parameters(self, model: ReadModel, rows: Slice) -> dict[str, object]:
+        return {**rows.parameters(), "source": self._source, "target": model.name}
+
+
+async def fail(model: ReadModel, *, clickhouse: ClickHouse, source: str, problem: str) -> None:
+    """Take `model` out of service and say why; `headrace rebuild` brings it back."""
+    log.error("read_model_failed", name=model.name, problem=problem)
+    failed = replace(model.stored, state=FAILED, problem=problem)
+    model.stored = await write_definition(clickhouse, source, failed)

@@ -1,0 +1,64 @@
+"""Keeper: beside the loader, carries out requests and fills read models, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+
+from headrace.errors import Unavailable
+from headrace.read_models.advance import Advance, fail
+from headrace.read_models.deploy import Deployer
+from headrace.read_models.fill import fill
+from headrace.read_models.loader import Loader
+from headrace.read_models.model import ReadModel, ReadModels
+from headrace.telemetry import logger
+from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.definitions import FAILED, FILLING
+
+log = logger(__name__)
+
+LOOK_EVERY_S = 0.5
+
+
+class Keeper:
+    """Runs until cancelled. Requests change objects between two batches; filling goes on beside them."""
+
+    def __init__(
+        self,
+        *,
+        clickhouse: ClickHouse,
+        source: str,
+        models: ReadModels,
+        loader: Loader,
+        advance: Advance,
+        deployer: Deployer,
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._source = source
+        self._models = models
+        self._loader = loader
+        self._advance = advance
+        self._deployer = deployer
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with self._loader.lock:
+                    await self._deployer.carry_out_requests()
+                await self.fill_all()
+            except Unavailable as error:
+                log.warning("read_models_wait", reason=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def fill_all(self) -> None:
+        """Fill everything that is not ready yet, sources first."""
+        for level in self._models.levels(FILLING):
+            for model in level:
+                await self._fill(model)
+
+    async def _fill(self, model: ReadModel) -> None:
+        source = self._models.get(model.definition.source)
+        if source is not None and source.stored.state == FAILED:
+            problem = f"{source.name}, which it reads, failed"
+            await fail(model, clickhouse=self._clickhouse, source=self._source, problem=problem)
+            return
+        await fill(model, clickhouse=self._clickhouse, source=self._source, loader=self._loader, advance=self._advance)

@@ -1,0 +1,63 @@
+"""A project folder, read: the domain, the read models' statements, the queries and the dashboards."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from headrace.commands.domain import Domain
+from headrace.errors import Error, InvalidConfiguration
+from headrace.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The text of one file of streaming SQL, and where it stands."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`domain` is empty for a project that only mirrors."""
+
+    settings: Settings
+    domain: Domain
+    statements: list[Statement]
+
+    @classmethod
+    def load(cls, settings: Settings) -> Project:
+        """Read the folder. Raises InvalidConfiguration naming the file that is wrong."""
+        module = load_module(settings.root / "domain.py")
+        return cls(
+            settings=settings,
+            domain=Domain.from_module(module),
+            statements=[
+                Statement(path, path.read_text()) for path in sorted((settings.root / "streams").glob("*.sql"))
+            ],
+        )
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import one of the project's own files under its plain name, so that its neighbours can import it too."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.exists() or spec is None or spec.loader is None:
+        raise InvalidConfiguration(
+            f"The project has no {path.name}.", f"Looked for {path}.", "`headrace init` makes one."
+        )
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Error:
+        raise
+    except Exception as error:  # the project's own code may raise anything while it is imported
+        raise InvalidConfiguration(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
+    return module

@@ -1,0 +1,184 @@
+"""The worker's role: capture → load → confirm, and the read models kept beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from random import random
+from typing import Any, TypeVar
+
+from headrace.bus.batch import Batch, Idle
+from headrace.capture.source import Source
+from headrace.errors import Unavailable
+from headrace.events.position import Position
+from headrace.read_models.advance import Advance
+from headrace.read_models.deploy import Deployer
+from headrace.read_models.keeper import Keeper
+from headrace.read_models.loader import BACKOFF_S, Loader
+from headrace.read_models.model import ReadModels
+from headrace.runtime.databases import Addresses
+from headrace.runtime.project import Project
+from headrace.settings import Settings
+from headrace.streaming_sql.definition import Definition, define_all
+from headrace.streaming_sql.parser import parse
+from headrace.telemetry import logger
+from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.event_views import create_event_views
+from headrace.warehouse.plan import Plan
+from headrace.warehouse.schema import create_schema
+
+log = logger(__name__)
+
+PUBLICATION = "headrace"
+EVENTS_TABLE = "headrace.events"
+HEARTBEAT_S = 1.0
+NEXT_BATCH_WAIT_S = 0.2
+
+Result = TypeVar("Result")
+
+
+def _ignore(step: str) -> None:
+    """By default nobody listens to the steps."""
+
+
+async def run_worker(
+    settings: Settings, addresses: Addresses, stop: asyncio.Event, *, on_step: Callable[[str], None] = _ignore
+) -> None:
+    """Keep the read side up to date until `stop` is set. Waits while a database is away, and says so."""
+    project = Project.load(settings)
+    await until_stopped(stop, _work(project, addresses, on_step))
+
+
+async def _work(project: Project, addresses: Addresses, on_step: Callable[[str], None]) -> None:
+    connect = partial(ClickHouse.connect, addresses.clickhouse_url, database=project.settings.database)
+    clickhouse = await waiting("worker", connect)
+    worker = Worker(project, addresses, clickhouse, on_step)
+    try:
+        await worker.run()
+    finally:
+        await worker.close()
+        await clickhouse.close()
+
+
+class Worker:
+    """Wires one source: its slot, its loader and its read models."""
+
+    def __init__(
+        self, project: Project, addresses: Addresses, clickhouse: ClickHouse, on_step: Callable[[str], None]
+    ) -> None:
+        settings = project.settings
+        self._project = project
+        self._clickhouse = clickhouse
+        self._on_step = on_step
+        self._source = Source(
+            postgres_url=addresses.postgres_url,
+            slot=settings.slot,
+            publication=PUBLICATION,
+            tables=[EVENTS_TABLE],
+            buffer_bytes_max=settings.capture.buffer_bytes_max,
+            batch_rows_max=settings.capture.batch_rows_max,
+        )
+        named = {"clickhouse": clickhouse, "source": settings.project}
+        self._models = ReadModels()
+        self._advance = Advance(**named)
+        self._loader = Loader(**named, models=self._models, advance=self._advance, on_step=on_step)
+        self._deployer = Deployer(**named, models=self._models, event_types=project.domain.event_types.by_name())
+        self._keeper = Keeper(
+            **named, models=self._models, loader=self._loader, advance=self._advance, deployer=self._deployer
+        )
+
+    async def run(self) -> None:
+        """Resume, then load and keep until cancelled. What fails for good is raised."""
+        await waiting("worker", self._resume)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keeper.run())
+            group.create_task(self._load())
+
+    async def close(self) -> None:
+        await self._source.close()
+
+    async def _resume(self) -> None:
+        """Everything between a start, however the last one ended, and the first new batch."""
+        await self._source.prepare()
+        await create_schema(self._clickhouse)
+        await create_event_views(self._clickhouse, self._project.domain.event_types)
+        await self._advance.resume()
+        await self._deployer.resume()
+        unfinished = await self._loader.resume()
+        await self._source.start(after=self._loader.watermark.position)
+        if unfinished is not None:
+            await self._repeat(unfinished)
+        await self._deployer.deploy(self._wanted())
+
+    async def _repeat(self, unfinished: Plan) -> None:
+        log.info("repeating_unfinished_batch", batch=unfinished.batch, last=str(unfinished.last))
+        batch = None
+        while batch is None:
+            got = await self._source.next_batch(last=unfinished.last, wait_s=NEXT_BATCH_WAIT_S)
+            batch = got if isinstance(got, Batch) else None
+        await self._load_one(batch, unfinished)
+
+    async def _load(self) -> None:
+        heartbeat_at = 0.0
+        while True:
+            got = await self._source.next_batch(wait_s=NEXT_BATCH_WAIT_S)
+            if isinstance(got, Batch):
+                await self._load_one(got)
+                continue
+            due = time.monotonic() >= heartbeat_at
+            if isinstance(got, Idle) or (due and self._source.lag().connected):
+                await waiting("heartbeat", partial(self._vouch, got))
+                heartbeat_at = time.monotonic() + HEARTBEAT_S
+
+    async def _load_one(self, batch: Batch, unfinished: Plan | None = None) -> None:
+        await self._loader.load(batch, unfinished)
+        if batch.confirm_lsn:
+            self._source.confirm(batch.confirm_lsn)
+            self._on_step("confirmed")
+
+    async def _vouch(self, idle: Idle | None) -> None:
+        # A commit record may begin where the log ends now, so all that is certain lies before that byte.
+        position = Position(idle.lsn - 1) if idle else self._loader.watermark.position
+        await self._loader.vouch(position)
+        if idle:
+            self._source.confirm(idle.lsn)
+
+    def _wanted(self) -> list[Definition]:
+        statements = [each for file in self._project.statements for each in parse(file.text, str(file.path))]
+        return define_all(statements, self._deployer.aggregates)
+
+
+async def waiting(what: str, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do the work; while a database is away, say so, back off and do it again."""
+    attempt = 0
+    while True:
+        try:
+            return await work()
+        except Unavailable as error:
+            pause_s = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)] * (0.5 + random())
+            log.warning(f"{what}_waits", attempt=attempt, pause_s=round(pause_s, 2), reason=str(error))
+            await asyncio.sleep(pause_s)
+            attempt += 1
+
+
+async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until it ends or `stop` is set; raise what it raised."""
+    stopped, working = asyncio.create_task(stop.wait()), asyncio.create_task(work)
+    try:
+        await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            _raise_first(working)
+    finally:
+        for task in (stopped, working):
+            task.cancel()
+        await asyncio.gather(stopped, working, return_exceptions=True)
+
+
+def _raise_first(task: asyncio.Task[None]) -> None:
+    """Raise what ended the task; of a group of failures, the first: the others followed from it."""
+    try:
+        task.result()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group

@@ -1,0 +1,44 @@
+"""What every test folder shares: one embedded ClickHouse and one embedded PostgreSQL per test process, made on demand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from headrace.embedded.clickhouse.process import EmbeddedClickHouse
+from headrace.embedded.postgres import EmbeddedPostgres
+from headrace.warehouse.client import ClickHouse
+
+
+@pytest.fixture(scope="session")
+async def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedClickHouse]:
+    server = EmbeddedClickHouse(tmp_path_factory.mktemp("clickhouse") / "data", user="default", password="")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def clickhouse(clickhouse_server: EmbeddedClickHouse) -> AsyncIterator[ClickHouse]:
+    """A client whose database is new and its own."""
+    client = await ClickHouse.connect(clickhouse_server.url, database=f"test_{uuid4().hex[:12]}")
+    yield client
+    await client.execute(f"DROP DATABASE IF EXISTS `{client.database}`")
+    await client.close()
+
+
+@pytest.fixture(scope="session")
+async def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def wellness() -> Path:
+    """The folder of the wellness example, to read from."""
+    return Path(__file__).parents[1] / "examples" / "wellness"
