@@ -44,14 +44,17 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Sends appends in calls of many, `lanes` calls at a time. Make it and close it inside a running event loop."""
+    """Sends appends in calls of many, one call at a time: a second one beside it measured no faster.
 
-    def __init__(self, pool: Pool, *, lanes: int = 1) -> None:
+    Make it and close it inside a running event loop.
+    """
+
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closed = False
-        self._tasks = [asyncio.create_task(self._run(), name=f"group_commit_{lane}") for lane in range(lanes)]
+        self._task = asyncio.create_task(self._run(), name="group_commit")
 
     async def submit(self, append: Append) -> Appended:
         """Append durably, and return where.
@@ -77,10 +80,10 @@ class GroupCommit:
         """Refuse new appends, finish those that wait, within a deadline."""
         self._closed = True
         self._wake.set()
-        _, unfinished = await asyncio.wait(self._tasks, timeout=CLOSE_MAX_S)
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        _, unfinished = await asyncio.wait({self._task}, timeout=CLOSE_MAX_S)
+        if unfinished:
+            self._task.cancel()
+            await asyncio.wait(unfinished)
         while self._queue:
             _fail(self._queue.popleft(), Unavailable("The event store was closed; nothing was written."))
 

@@ -103,12 +103,6 @@ async def read_command_result(pool: Pool, command_id: UUID, *, fingerprint: int 
     return Appended(stream, last_version, first_version, Position.parse(position), tuple(types), duplicate=True)
 
 
-async def read_versions(pool: Pool, streams: list[str]) -> dict[str, int]:
-    """The present version of each of these streams that exists."""
-    rows = await _fetch(pool, "read_versions", {"streams": streams})
-    return {str(stream): int(version) for stream, version in rows}
-
-
 async def _fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     try:
         async with pool.connection() as connection:

@@ -1,0 +1,7 @@
+-- Hold appends to these streams off until this transaction ends: the locks of headrace.append, in its order.
+SELECT count(pg_advisory_xact_lock(locked.key))
+FROM (
+    SELECT DISTINCT hashtextextended(stream, 0) AS key
+    FROM unnest(%(streams)s::text[]) AS wanted (stream)
+    ORDER BY key
+) AS locked
