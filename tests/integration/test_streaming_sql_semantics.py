@@ -37,7 +37,7 @@ class Clickhouse:
     """A ClickHouse in this process, and the loop that the read models run, in its smallest form."""
 
     def __init__(self, path: Path) -> None:
-        self.session = session.Session(str(path))
+        self.session: Any = session.Session(str(path))  # type: ignore[no-untyped-call]
         self.aggregate_functions = frozenset(
             row["name"] for row in self.rows("SELECT name FROM system.functions WHERE is_aggregate")
         )

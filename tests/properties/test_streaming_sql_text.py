@@ -95,9 +95,12 @@ items = st.one_of(
 sources = st.builds(ast.Source, written_names, st.none() | written_names)
 
 
+kinds: st.SearchStrategy[ast.Kind] = st.sampled_from(["stream", "table"])
+
+
 @st.composite
 def creates(draw: st.DrawFn) -> ast.Create:
-    kind = draw(st.sampled_from(["stream", "table"]))
+    kind = draw(kinds)
     group_by = draw(several(expressions, 1)) if kind == "table" else ()
     query = ast.Select(draw(several(items, 1)), draw(sources), draw(st.none() | expressions), group_by)
     properties = draw(several(st.builds(ast.Property, written_names, st.text("ab'\\ ", max_size=5))))
@@ -107,7 +110,7 @@ def creates(draw: st.DrawFn) -> ast.Create:
 
 statements = st.one_of(
     creates(),
-    st.builds(ast.Drop, st.sampled_from(["stream", "table"]), written_names, st.booleans()),
+    st.builds(ast.Drop, kinds, written_names, st.booleans()),
     st.builds(ast.Show, st.sampled_from(["streams", "tables", "events"])),
     st.builds(ast.Describe, written_names),
 )
