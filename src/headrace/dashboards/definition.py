@@ -56,8 +56,8 @@ class PageParameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One answer and how it is shown. `x`, `y`, `series` name columns of the answer; `width` counts twelfths.
 
-    number: the last row's `y`, over a small line of all rows when there are several. line, bar: `y` over `x`, one line or
-    bar for each value of `series`, or for each of several `y`. table: all columns, or those of `y`.
+    number: the last row's `y`, over a small line of all rows when there are several. line, bar: `y` over `x`, one line
+    or bar for each value of `series`, or for each of several `y`. table: all columns, or those of `y`.
     """
 
     title: Annotated[str, Meta(min_length=1, max_length=120)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response import Redirect, Stream
 
 from headrace.dashboards.definition import Dashboards
@@ -61,7 +62,7 @@ def _index_route(dashboards: Dashboards, renderer: Renderer) -> HTTPRouteHandler
 
 def _page_route(dashboards: Dashboards, catalog: Catalog, executor: Executor, renderer: Renderer) -> HTTPRouteHandler:
     @get("/dashboards/{name:str}", include_in_schema=False)
-    async def page(request: Request[Any, Any, Any], name: str) -> Response[str]:
+    async def page(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[str]:
         now = datetime.now(UTC)
         try:
             dashboard = dashboards.get(name)
@@ -80,7 +81,7 @@ def _live_route(
     dashboards: Dashboards, catalog: Catalog, executor: Executor, clients: LiveClients, renderer: Renderer
 ) -> HTTPRouteHandler:
     @get("/dashboards/{name:str}/live", include_in_schema=False)
-    async def live(request: Request[Any, Any, Any], name: str) -> Stream:
+    async def live(request: Request[Any, Any, Any], name: FromPath[str]) -> Stream:
         page = Page.of(dashboards.get(name), catalog, sent_values(request), datetime.now(UTC))
         clients.require_room()
         return Stream(_feed(page, executor, clients, renderer), media_type=EVENT_STREAM, headers=SSE_HEADERS)
@@ -100,7 +101,7 @@ async def _feed(page: Page, executor: Executor, clients: LiveClients, renderer: 
 
 def _asset_route(renderer: Renderer) -> HTTPRouteHandler:
     @get("/assets/{path:path}", include_in_schema=False, sync_to_thread=False)
-    def asset(request: Request[Any, Any, Any], path: str) -> Response[bytes]:
+    def asset(request: Request[Any, Any, Any], path: FromPath[str]) -> Response[bytes]:
         found = renderer.assets.get(path.lstrip("/"))
         if found is None:
             raise Unknown("There is no such file.", f"/assets{path[:100]}")

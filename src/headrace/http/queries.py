@@ -14,6 +14,7 @@ from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Schema
 from litestar.openapi.spec import Parameter as OpenAPIParameter
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from headrace.errors import InvalidInput
@@ -85,7 +86,7 @@ def _list_route(catalog: Catalog) -> HTTPRouteHandler:
 
 def _unknown_route(catalog: Catalog) -> HTTPRouteHandler:
     @get(["/queries/{name:str}", "/queries/{name:str}/live"], include_in_schema=False, sync_to_thread=False)
-    def unknown_query(name: str) -> None:
+    def unknown_query(name: FromPath[str]) -> None:
         catalog.get(name)
 
     return unknown_query

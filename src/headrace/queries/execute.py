@@ -6,6 +6,7 @@ Everything the caller got wrong is refused before ClickHouse is asked; what Clic
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Executor:
         elapsed_ms = (time.perf_counter() - started) * 1000
         return Answer.from_json(raw, query=query.name, watermark=watermark, elapsed_ms=elapsed_ms)
 
-    async def _stream(self, query: Query, parameters: dict[str, str], format: Format) -> AsyncIterator[bytes]:
+    async def _stream(self, query: Query, parameters: dict[str, str | None], format: Format) -> AsyncIterator[bytes]:
         tail = b""
         try:
             async with self._clickhouse.stream(
@@ -151,15 +152,15 @@ class Executor:
         if not isinstance(error, InvalidSQL):
             return error
         if code in _BAD_PARAMETER:
-            return InvalidInput(f"ClickHouse refused a parameter of {query.name!r}.", error.detail)
+            return InvalidInput(f"ClickHouse refused a parameter of {query.name!r}.", _reason(error.detail))
         if code in _MISSING:
             return Unavailable(
                 f"The query {query.name!r} reads a table that does not exist (yet).",
-                _first_line(error.detail),
+                _reason(error.detail),
                 "Define it in streams/*.sql and start `headrace worker`; `headrace status` lists the read models.",
             )
         return InvalidConfiguration(
-            f"ClickHouse refused the query {query.name!r}.", _first_line(error.detail), f"Correct {query.path}."
+            f"ClickHouse refused the query {query.name!r}.", _reason(error.detail), f"Correct {query.path}."
         )
 
     def _limit(self, error: LimitExceeded, query: Query, code: int | None) -> LimitExceeded:
@@ -174,7 +175,7 @@ class Executor:
         raised = "" if own == "memory_bytes_max" else f", or `-- {own}:` in {query.path.name}"
         return LimitExceeded(
             f"The query {query.name!r} went over its limit of {limit}.",
-            _first_line(error.detail),
+            _reason(error.detail),
             f"Ask for less, or raise query.{own} in headrace.toml{raised}.",
         )
 
@@ -195,6 +196,8 @@ def _placeholder(schema: dict[str, object]) -> str:
     return by_type.get(str(schema.get("type")), "")
 
 
-def _first_line(text: str) -> str:
-    line = text.strip().splitlines()[0] if text.strip() else ""
-    return line if len(line) <= 500 else line[:499] + "…"
+def _reason(text: str) -> str:
+    """ClickHouse's own sentence, without what the driver and the server put around it."""
+    found = re.search(r"DB::Exception: (.*?)(?:\. In scope .*|\(version .*)?$", text, re.DOTALL)
+    reason = " ".join((found[1] if found else text).split())
+    return reason if len(reason) <= 500 else reason[:499] + "…"

@@ -19,7 +19,6 @@ from headrace.queries.parameter_type import JsonSchema, ParameterType, is_relati
 
 VALUES_MAX = 10_000
 VALUE_CHARACTERS_MAX = 65_536
-NULL = "\\N"
 
 # What a caller sends: each parameter by name, once or (for arrays) several times.
 Values = Mapping[str, Sequence[str]]
@@ -45,16 +44,16 @@ class Parameter:
             return self.type.schema
         return {**self.type.schema, "default": self._default_as_json()}
 
-    def read(self, values: Sequence[str], now: datetime) -> str:
-        """ClickHouse's text of the sent values. Raises InvalidInput naming the parameter, its type and the value."""
+    def read(self, values: Sequence[str], now: datetime) -> str | None:
+        """ClickHouse's text of the sent values, None for NULL. Raises InvalidInput: parameter, type and value."""
         if not values:
             return self._absent(now)
         if self.type.item is not None:
             return self._read_array(self.type.item, values, now)
         if len(values) > 1:
             raise self._invalid(", ".join(values), f"It was sent {len(values)} times; it takes one value.")
-        if self.type.nullable and values[0] in ("", NULL) and self.type.schema.get("type") != "string":
-            return NULL
+        if self.type.nullable and values[0] == "" and self.type.schema.get("type") != "string":
+            return None
         return self._read_one(self.type, values[0], now)
 
     def is_relative(self, values: Sequence[str]) -> bool:
@@ -62,11 +61,11 @@ class Parameter:
         sent = list(values) or ([self.default] if self.default is not None else [])
         return self.type.is_time and any(is_relative(value) for value in sent)
 
-    def _absent(self, now: datetime) -> str:
+    def _absent(self, now: datetime) -> str | None:
         if self.default is not None:
             return self.read([self.default], now)
         if self.type.nullable:
-            return NULL
+            return None
         raise InvalidInput(
             f"The parameter {self.name!r} is missing.",
             f"Expected {self.type.expected} ({self.type.text}).",
@@ -104,8 +103,8 @@ class Parameter:
         return self.default
 
 
-def bind(parameters: Sequence[Parameter], values: Values, now: datetime) -> dict[str, str]:
-    """Every parameter as ClickHouse's text. Raises InvalidInput for an unknown, missing or malformed one."""
+def bind(parameters: Sequence[Parameter], values: Values, now: datetime) -> dict[str, str | None]:
+    """Every parameter as ClickHouse's text, None for NULL. Raises InvalidInput for a wrong one."""
     known = {parameter.name: parameter for parameter in parameters}
     for name in values:
         if name not in known:

@@ -31,7 +31,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
         ("DateTime", "1970-01-01T00:00:05Z", "0000000005"),
         ("DateTime('Europe/Berlin')", "2023-11-14T23:13:20+01:00", "1700000000"),
         ("DateTime64(6, 'UTC')", "2023-11-14 22:13:20.123456", "1700000000.123456"),
-        ("DateTime64(3)", "1969-12-31T23:59:59.5Z", "-0000000000.500000"),
+        ("DateTime64(3)", "1969-12-31T23:59:58.5Z", "-0000000001.500000"),
         ("DateTime64(6)", "now - 2h", f"{int((NOW - timedelta(hours=2)).timestamp())}.000000"),
     ],
 )
@@ -62,6 +62,7 @@ def test_a_value_is_sent_as_clickhouse_reads_it(type_: str, text: str, sent: str
         ("DateTime", "yesterday"),
         ("DateTime", "2150-01-01"),
         ("DateTime64(6)", "now-1month"),
+        ("DateTime64(6)", "1969-12-31T23:59:59.5Z"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(type_: str, text: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from headrace.errors import InvalidInput
 from headrace.queries.parameter_type import parse_type
-from headrace.queries.parameters import NULL, Parameter, bind
+from headrace.queries.parameters import Parameter, bind
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 USER = Parameter("user_id", parse_type("String"), default="")
@@ -19,7 +19,7 @@ NUMBERS = Parameter("numbers", parse_type("Array(Int8)"), default="[]")
 def test_absent_parameters_get_their_default_or_null() -> None:
     assert bind([USER, LIMIT, KINDS, NUMBERS], {}, NOW) == {
         "user_id": "",
-        "limit": NULL,
+        "limit": None,
         "kinds": "['run']",
         "numbers": "[]",
     }
@@ -64,7 +64,7 @@ def test_a_broken_array_is_refused(sent: str) -> None:
 
 
 def test_an_empty_field_of_a_form_is_null_where_null_is_allowed() -> None:
-    assert bind([LIMIT], {"limit": [""]}, NOW) == {"limit": NULL}
+    assert bind([LIMIT], {"limit": [""]}, NOW) == {"limit": None}
     with pytest.raises(InvalidInput):
         bind([AGE], {"age": [""]}, NOW)
 
