@@ -131,7 +131,7 @@ TABLES = {
     "expression key": "CREATE TABLE t AS SELECT COUNT(*) AS n FROM Logged GROUP BY toHour(at), sport",
     "over keys": (
         "CREATE TABLE t AS SELECT toYear(month) AS year, l.user AS who, COUNT() AS n, toStartOfMonth(at) AS month,"
-        " upper(l.user) AS loud FROM Logged AS l GROUP BY toStartOfMonth(at), l.user"
+        " upper(user) AS loud FROM Logged AS l GROUP BY toStartOfMonth(l.at), l.user"
     ),
     "positions": "CREATE TABLE t AS SELECT sport, user, COUNT(DISTINCT seconds, km) AS n FROM Logged GROUP BY 1, 2",
     "constant key": "CREATE TABLE t AS SELECT 'all' AS scope, 5 AS five, COUNT(*) FROM Logged GROUP BY scope, five",

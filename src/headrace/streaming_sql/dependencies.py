@@ -35,8 +35,9 @@ def _by_name(definitions: Sequence[Definition], known_events: Collection[str]) -
             message = f'"{name}" is the name of an event'
             raise definition.error(message, hint=f"Give the {definition.kind} another name.")
         if name in by_name:
-            earlier = by_name[name].error("").detail.partition("\n")[0]
-            raise definition.error(f'"{name}" is defined twice', hint=f"The other definition: {earlier}.")
+            earlier = by_name[name].statement
+            hint = f"The other definition: {earlier.script.place(earlier.name.span)}."
+            raise definition.error(f'"{name}" is defined twice', hint=hint)
         by_name[name] = definition
     return by_name
 

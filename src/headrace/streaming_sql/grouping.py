@@ -7,7 +7,7 @@ expression over keys and merged aggregates alone. What cannot be computed from t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headrace.errors import InvalidSQL
 from headrace.streaming_sql import ast, functions, names
@@ -58,12 +58,30 @@ def split(
     script: Script, query: ast.Select, outputs: tuple[Output, ...], aggregate_functions: frozenset[str]
 ) -> Grouping:
     """The parts of a grouped SELECT. Raises InvalidSQL for an output that does not follow from the keys."""
+    query, outputs = _unqualified(query, outputs)
     keys = _Keys(script, query, outputs, aggregate_functions).found()
     derivation = _Derivation(script, keys, outputs, aggregate_functions)
     merged = tuple(derivation.of(output.expression) for output in outputs)
     aggregates = tuple(derivation.aggregates)
     plain = tuple(_plain(each, keys, aggregates) for each in merged)
     return Grouping(keys, aggregates, merged, plain)
+
+
+def _unqualified(query: ast.Select, outputs: tuple[Output, ...]) -> tuple[ast.Select, tuple[Output, ...]]:
+    """The same with `source.column` as `column` where nothing else is called so: both spellings are one key."""
+    reader = (query.source.alias or query.source.name).text
+    others = {item.alias.text for item in query.items if item.alias}
+    for node, _ in ast.walk(query):
+        if isinstance(node, ast.Lambda):
+            others.update(node.parameters)
+
+    def bare(node: ast.Expression) -> ast.Expression:
+        if isinstance(node, ast.Identifier) and len(node.parts) > 1 and node.parts[0] == reader:
+            return node if node.parts[1] in others else replace(node, parts=node.parts[1:])
+        return ast.map_children(node, bare)
+
+    bare_outputs = (replace(output, expression=bare(output.expression)) for output in outputs)
+    return ast.map_children(query, bare), tuple(bare_outputs)
 
 
 class _Keys:

@@ -40,16 +40,23 @@ class Script:
 
     def error(self, message: str, span: Span, hint: str = "") -> InvalidSQL:
         """The error to raise for what stands at `span`; its detail holds the place and an excerpt with a caret."""
-        before = self.text[: span.start]
-        line = before.count("\n") + 1
-        line_start = before.rfind("\n") + 1
-        column = span.start - line_start + 1
-        place = f"line {line}, column {column}"
-        if self.file:
-            place = f"{self.file}, {place}"
-        return InvalidSQL(message, f"{place}\n{self._excerpt(span, line, line_start)}", hint, line=line, column=column)
+        line, column = self._line_and_column(span)
+        return InvalidSQL(
+            message, f"{self.place(span)}\n{self._excerpt(span, line, column)}", hint, line=line, column=column
+        )
 
-    def _excerpt(self, span: Span, line: int, line_start: int) -> str:
+    def place(self, span: Span) -> str:
+        """Where `span` begins, for people: `views.sql, line 3, column 12`."""
+        line, column = self._line_and_column(span)
+        place = f"line {line}, column {column}"
+        return f"{self.file}, {place}" if self.file else place
+
+    def _line_and_column(self, span: Span) -> tuple[int, int]:
+        before = self.text[: span.start]
+        return before.count("\n") + 1, span.start - before.rfind("\n")
+
+    def _excerpt(self, span: Span, line: int, column: int) -> str:
+        line_start = span.start - column + 1
         line_end = self.text.find("\n", span.start)
         if line_end < 0:
             line_end = len(self.text)
