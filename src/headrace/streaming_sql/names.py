@@ -18,7 +18,7 @@ BATCH: Final = "_batch"
 # The types of the columns above, in the order in which a stream's table holds them.
 BOOKKEEPING: Final = ((LSN, "UInt64"), (ORDINAL, "UInt32"), (BATCH, "UInt64"))
 # Columns of a source that `*` does not mean, and that no output column may be called.
-HIDDEN: Final = (LSN, ORDINAL, BATCH, "_stream", "_version", "_recorded_at")
+HIDDEN: Final = (LSN, ORDINAL, BATCH, "_type", "_stream", "_version", "_recorded_at")
 
 # In a table's view: the subquery that merges the partial aggregates.
 MERGED: Final = "_merged"
