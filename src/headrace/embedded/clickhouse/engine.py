@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.embedded.clickhouse.exceptions import from_engine
+from headrace.embedded.clickhouse.statement import identifier, quoted
 
 # An obsolete setting: ClickHouse accepts and ignores it, and lists it with the query in `system.processes`.
 QUERY_ID_SETTING: Final = "function_implementation"
@@ -186,17 +187,6 @@ class Engine:
         """Shut the engine down; every other connection must be closed before."""
         with self._control_lock:
             self._control.close()
-
-
-def quoted(text: str) -> str:
-    """A ClickHouse string literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
-
-
-def identifier(name: str) -> str:
-    """A quoted ClickHouse identifier."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def _address(path: Path, settings: Mapping[str, str]) -> str:

@@ -174,12 +174,12 @@ class Exchange:
             await self._pump(pipe, rows, work)
             return await self._watch(work)
         finally:
-            await self._kill(work)
+            await self._kill(work, pipe)
             pipe.stop()
 
     def _insert_from(self, lease: Session | Unshared, insert: InlineInsert, path: Path) -> tuple[Execution, Result]:
         execution = self._begin(lease)
-        result = execution.insert(insert.from_file(str(path)))
+        result = execution.insert(insert, str(path), self._request.settings)
         self._end(lease, b"")
         return execution, result
 
@@ -220,23 +220,24 @@ class Exchange:
         await self._kill(work)
         raise ClientGone
 
-    async def _kill(self, work: asyncio.Future[T]) -> None:
+    async def _kill(self, work: asyncio.Future[T], pipe: Pipe | None = None) -> None:
         """Cancel a running query and wait for its end. Repeats, because it may not have started when first told."""
         while not work.done():
-            await asyncio.to_thread(self._house.engine.kill, self._query_id)
+            killed = await asyncio.to_thread(self._house.engine.kill, self._query_id)
+            if killed and pipe is not None:
+                pipe.end()  # wakes the query if it waits for rows; being cancelled, it stores none
             await asyncio.wait({work}, timeout=_KILL_AGAIN_S)
         if not work.cancelled():
             work.exception()
 
     async def _all_but_last(self, execution: Execution, result: Result) -> bytes:
-        """Send a streamed result up to its last piece, which is returned."""
-        piece = result.first
-        if execution.ended:
-            return piece
+        """Send a streamed result up to its last piece, which is returned; nothing is sent of a result in one piece."""
         tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
-        self._responding = True
-        await responses.start(self._send, 200, {**self._headers(result), "X-ClickHouse-Exception-Tag": tag})
-        while True:
+        piece = result.first
+        while not execution.ended:
+            if not self._responding:
+                self._responding = True
+                await responses.start(self._send, 200, {**self._headers(result), "X-ClickHouse-Exception-Tag": tag})
             await responses.piece(self._send, piece, more=True)
             try:
                 piece = await self._watch(self._submit(execution.next_piece))
@@ -244,8 +245,7 @@ class Exchange:
                 tail = responses.exception_tail(exception, self._house.engine.version, tag)
                 await responses.piece(self._send, execution.tail(tail), more=True)
                 raise
-            if execution.ended:
-                return piece
+        return piece
 
     async def _respond_last(self, result: Result, piece: bytes) -> None:
         if self._responding:

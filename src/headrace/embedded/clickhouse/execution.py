@@ -11,14 +11,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.embedded.clickhouse.compression import Encoder
-from headrace.embedded.clickhouse.engine import QUERY_ID_SETTING, Connection, Progress, quoted
+from headrace.embedded.clickhouse.engine import QUERY_ID_SETTING, Connection, Progress
 from headrace.embedded.clickhouse.exceptions import Code, refused
 from headrace.embedded.clickhouse.formats import Glue, can_be_glued
-from headrace.embedded.clickhouse.statement import first_words, kill_query_condition, output_format
+from headrace.embedded.clickhouse.statement import (
+    InlineInsert,
+    first_words,
+    kill_query_condition,
+    output_format,
+    quoted,
+    refuse_input_function,
+)
 
 # A result up to this size is answered in one piece, with its length and a complete summary.
 FIRST_PIECE_BYTES: Final = 1 << 20
 
+_MATERIALIZED: Final = "insert_allow_materialized_columns"
 _CHANGES_SESSION: Final = frozenset((b"SET", b"USE"))
 
 
@@ -55,11 +63,24 @@ class Execution:
         self.result = Result(default_format)
         self.ended = True
 
-    def insert(self, sql: str) -> Result:
-        """Run an INSERT that reads its rows from a file or pipe."""
+    def insert(self, insert: InlineInsert, path: str, settings: Mapping[str, str]) -> Result:
+        """Run an INSERT with its rows in a file or pipe."""
+        sql = insert.from_file(path)
+        if settings.get(_MATERIALIZED, "0") not in ("0", "false") or _MATERIALIZED in insert.settings:
+            sql = self._with_materialized_columns(insert, path)
         self._connection.set({f"param_{name}": value for name, value in self._parameters.items()})
         self._connection.query(sql, progress=self.result.progress)
         return self.result
+
+    def _with_materialized_columns(self, insert: InlineInsert, path: str) -> str:
+        """FROM INFILE knows no MATERIALIZED columns; INSERT … SELECT does, once it is told the columns' types."""
+        if not insert.columns:
+            raise refused(Code.NOT_IMPLEMENTED, f"{_MATERIALIZED} needs the list of columns: INSERT INTO t (a, b) …")
+        described = self._connection.query(f"DESCRIBE TABLE {insert.table}", "JSONEachRow").decode().splitlines()
+        types = {row["name"]: row["type"] for row in map(json.loads, described)}
+        if unknown := [column for column in insert.columns if column not in types]:
+            raise refused(Code.NO_SUCH_COLUMN_IN_TABLE, f"No such column {unknown[0]} in table {insert.table}")
+        return insert.from_select(path, types)
 
     def statement(self, text: bytes, settings: bytes, *, refuse_writes: bool) -> Result:
         """Run any other statement up to its first piece. `settings` are the request's, as text."""
@@ -67,6 +88,7 @@ class Execution:
         self.result.format = format_name
         if self._connection.statement_count(text) > 1:
             raise refused(Code.SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)")
+        refuse_input_function(text)
         if refuse_writes and not changes_session(text) and not self._connection.reads_only(text):
             raise refused(Code.READONLY, "Cannot execute query in readonly mode.")
         if (kill := kill_query_condition(text)) is not None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from headrace.embedded.clickhouse.engine import QUERY_ID_SETTING, Connection, Engine, identifier, quoted
+from headrace.embedded.clickhouse.engine import QUERY_ID_SETTING, Connection, Engine
 from headrace.embedded.clickhouse.exceptions import Code, refused
+from headrace.embedded.clickhouse.statement import identifier, quoted
 
 SESSIONS_MAX: Final = 1000
 

@@ -7,7 +7,7 @@ Pure functions over bytes; everything else about SQL is the engine's business an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ _SETTINGS_AFTER_FORMAT: Final = re.compile(
     rb"\s+SETTINGS\s+\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s,]+)(?:\s*,\s*\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s,]+))*",
     re.IGNORECASE,
 )
+_FORMAT_NAME: Final = re.compile(rb"\s+(\w+)")
 _DATA_SEPARATOR: Final = re.compile(rb"[^\S\n]*\n?")
 _SELECTS: Final = frozenset((b"SELECT", b"WITH", b"FROM", b"EXPLAIN", b"WATCH"))
 
@@ -51,16 +52,24 @@ class Incomplete(Exception):
 class InlineInsert:
     """An INSERT whose rows follow its text. The data starts at `data_start` of the text that was parsed."""
 
-    target: bytes  # "INSERT INTO [TABLE] name (columns)"
-    settings: bytes  # "SETTINGS …" or nothing
+    target: str  # "INSERT INTO [TABLE] name (columns)"
+    table: str  # its name, as written
+    columns: tuple[str, ...]  # unquoted; empty when none are listed
+    settings: str  # "SETTINGS …" or nothing
     format: str
     data_start: int
 
     def from_file(self, path: str) -> str:
         """The same INSERT, reading its rows from a file or a named pipe."""
-        quoted = path.replace("\\", "\\\\").replace("'", "\\'")
-        head, settings = self.target.decode(), self.settings.decode()
-        return f"{head} FROM INFILE '{quoted}' COMPRESSION 'none' {settings} FORMAT {self.format}"
+        source = f"FROM INFILE {quoted(path)} COMPRESSION 'none'"
+        return f"{self.target}\n{source} {self.settings} FORMAT {self.format}"
+
+    def from_select(self, path: str, types: Mapping[str, str]) -> str:
+        """The same INSERT as INSERT … SELECT, for what FROM INFILE cannot do. `types` has those of the columns."""
+        columns = ", ".join(map(identifier, self.columns))
+        structure = quoted(", ".join(f"{identifier(column)} {types[column]}" for column in self.columns))
+        source = f"file({quoted(path)}, {quoted(self.format)}, {structure})"
+        return f"{self.target}\n{self.settings} SELECT {columns} FROM {source}"
 
 
 def tokens(text: bytes) -> Iterator[Token]:
@@ -93,58 +102,96 @@ def inline_insert(text: bytes, *, complete: bool) -> InlineInsert | None:
         raise Incomplete
     if first.text != b"INSERT":
         return None
-    settings_start: int | None = None
-    name_expected = True
+    head = _Head(text)
     for token in scan:
         if not complete and (token.end == len(text) or token.text in (b"'", b"`", b'"', b"$")):
             raise Incomplete
-        if name_expected:
-            name_expected = token.text in (b"INTO", b"TABLE")
-            continue
-        if token.depth or token.kind != "word":
-            name_expected = token.text == b"."  # a table may be called `values` or `format`
+        if head.takes(token) or token.depth or token.kind != "word":
             continue
         if token.text in _SELECTS:
             if token.text == b"FROM":
                 raise refused(Code.UNKNOWN_TYPE_OF_QUERY, "Query has infile and was send directly to server")
             return None
         if token.text == b"SETTINGS":
-            settings_start = token.start
+            head.settings_start = token.start
         elif token.text == b"VALUES":
-            return _insert(text, token.start, settings_start, "Values", token.end)
+            return head.insert(token.start, "Values", token.end)
         elif token.text == b"FORMAT":
-            return _insert_with_format(text, token, settings_start, complete=complete)
+            return _insert_with_format(text, token, head, complete=complete)
     if not complete:
         raise Incomplete
     if text.rstrip().endswith(b")") and b"SELECT" in text.upper():
         return None  # INSERT INTO t (SELECT …)
-    return _insert(text, len(text), settings_start, "Values", len(text))
+    return head.insert(len(text), "Values", len(text))
 
 
-def _insert_with_format(text: bytes, keyword: Token, settings_start: int | None, *, complete: bool) -> InlineInsert:
-    name = re.compile(rb"\s+(\w+)").match(text, keyword.end)
+class _Head:
+    """What an INSERT says before its data: the table's name, the columns, the settings."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._name_expected = True
+        self._table: Token | None = None
+        self._table_end = 0
+        self._columns: list[str] | None = None
+        self.settings_start: int | None = None
+
+    def takes(self, token: Token) -> bool:
+        """Whether the token belongs to the table's name or the list of columns."""
+        if self._name_expected:
+            self._name_expected = token.text in (b"INTO", b"TABLE")
+            if not self._name_expected:
+                self._table = self._table or token
+                self._table_end = token.end
+            return True
+        if token.depth == 0 and token.text == b"." and self._columns is None:
+            self._name_expected = True  # a table may be called `values` or `format`
+            return True
+        if token.text == b"(" and token.depth == 0 and self._columns is None:
+            self._columns = []
+            return True
+        if token.depth == 1 and self._columns is not None and token.text != b",":
+            self._columns.append(_unquoted(self._text[token.start : token.end]))
+        return token.depth > 0
+
+    def insert(self, end: int, format_name: str, data_start: int, settings: bytes = b"") -> InlineInsert:
+        text = self._text
+        split = end if self.settings_start is None else self.settings_start
+        table = text[self._table.start : self._table_end] if self._table else b""
+        return InlineInsert(
+            text[:split].strip().decode(),
+            table.decode(),
+            tuple(self._columns or ()),
+            (text[split:end].strip() or settings).decode(),
+            format_name,
+            data_start,
+        )
+
+
+def _unquoted(name: bytes) -> str:
+    if name[:1] in (b"`", b'"'):
+        return re.sub(rb"\\(.)", rb"\1", name[1:-1]).decode()
+    return name.decode()
+
+
+def _insert_with_format(text: bytes, keyword: Token, head: _Head, *, complete: bool) -> InlineInsert:
+    name = _FORMAT_NAME.match(text, keyword.end)
     if name is None or (name.end() == len(text) and not complete):
         if complete:
-            raise refused(
-                Code.SYNTAX_ERROR, f"Syntax error: failed at position {keyword.end + 1}: expected a format name"
-            )
+            place = keyword.end + 1
+            raise refused(Code.SYNTAX_ERROR, f"Syntax error: failed at position {place}: expected a format's name")
         raise Incomplete
     data_start = name.end()
     settings = b""
     if after := _SETTINGS_AFTER_FORMAT.match(text, data_start):
         settings, data_start = after[0].strip(), after.end()
+    # The data begins on the next line or, without one, after the white space.
     separator = _DATA_SEPARATOR.match(text, data_start)
     if separator is not None:
-        if separator.end() == len(text) and not separator[0].endswith(b"\n") and not complete:
-            raise Incomplete
         data_start = separator.end()
-    found = _insert(text, keyword.start, settings_start, name[1].decode(), data_start)
-    return InlineInsert(found.target, found.settings or settings, found.format, data_start)
-
-
-def _insert(text: bytes, end: int, settings_start: int | None, format_name: str, data_start: int) -> InlineInsert:
-    split = end if settings_start is None else settings_start
-    return InlineInsert(text[:split].strip(), text[split:end].strip(), format_name, data_start)
+        if data_start == len(text) and not separator[0].endswith(b"\n") and not complete:
+            raise Incomplete
+    return head.insert(keyword.start, name[1].decode(), data_start, settings)
 
 
 def output_format(text: bytes) -> str | None:
@@ -160,6 +207,17 @@ def output_format(text: bytes) -> str | None:
             if ending is None or ending.text in (b";", b"SETTINGS"):
                 found = text[following.start : following.end].decode()
     return found
+
+
+def refuse_input_function(text: bytes) -> None:
+    """Refuse `INSERT … SELECT … FROM input(…)`: chDB would answer success and drop the rows."""
+    if first_words(text, 1) != (b"INSERT",):
+        return
+    previous = b""
+    for token in tokens(text):
+        if previous == b"INPUT" and token.text == b"(":
+            raise refused(Code.NOT_IMPLEMENTED, "The input() table function is not supported, use INSERT … FORMAT")
+        previous = token.text if token.kind == "word" else b""
 
 
 def first_words(text: bytes, count: int = 2) -> tuple[bytes, ...]:
@@ -189,3 +247,14 @@ def kill_query_condition(text: bytes) -> tuple[str, str] | None:
             if token.kind == "word" and token.text != b"FORMAT":
                 mode = token.text.decode()
     return text[where.end : end].decode(), mode
+
+
+def quoted(text: str) -> str:
+    """A ClickHouse string literal."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"
+
+
+def identifier(name: str) -> str:
+    """A quoted ClickHouse identifier."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
