@@ -1,0 +1,71 @@
+"""One PostgreSQL for the session; a fresh event store, and the API over the ledger domain, for each test."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import AsyncIterator
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import httpx
+import psycopg
+import pytest
+
+from headrace.commands.dispatch import Dispatcher
+from headrace.commands.domain import Domain
+from headrace.embedded.postgres import EmbeddedPostgres
+from headrace.event_store.event_store import EventStore
+from headrace.http.app import create_app
+from headrace.http.commands import command_routes
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def ledger() -> ModuleType:
+    """The domain in ledger.py, loaded from its file as a project's domain.py is."""
+    spec = util.spec_from_file_location("ledger", Path(__file__).with_name("ledger.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    sys.modules["ledger"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def domain(ledger: ModuleType) -> Domain:
+    return Domain.from_module(ledger)
+
+
+@pytest.fixture(scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("commands") / "postgres")
+    await embedded.start()
+    yield embedded
+    await embedded.stop()
+
+
+@pytest.fixture
+async def url(server: EmbeddedPostgres) -> str:
+    name = f"test_{next(_numbers)}"
+    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+    return server.url.replace("/postgres", f"/{name}")
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[EventStore]:
+    async with EventStore(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def api(store: EventStore, domain: Domain) -> AsyncIterator[httpx.AsyncClient]:
+    routes = command_routes(Dispatcher(store=store, domain=domain), domain)
+    app = create_app(title="ledger", version="1", routes=routes, body_bytes_max=64 << 10)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=cast(Any, app)), base_url="http://test") as client:
+        yield client
