@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import date
+from statistics import fmean
 from typing import Any, Literal
 
 import msgspec
@@ -20,7 +21,7 @@ from headrace.warehouse.watermark import NOTHING
 
 POINTS_MAX = 5_000
 TABLE_ROWS_MAX = 200
-SPARK_POINTS_MAX = 120
+SPARK_POINTS_MAX = 60
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 28.0
 
 ColumnKind = Literal["number", "time", "date", "text"]
@@ -55,6 +56,7 @@ class TileView:
     rows: list[list[Cell]] = field(default_factory=list)
     more_rows: int = 0
     headline: str = ""
+    caption: str = ""
     spark: str = ""
     error: dict[str, str] = field(default_factory=dict)
     nothing_loaded: bool = False
@@ -81,15 +83,17 @@ def view(id_: str, tile: Tile, answer: Answer) -> TileView:
     records = answer.records() if answer.rows else []
     if not records or (tile.kind == "number" and as_number(records[-1][tile.y_columns[0]]) is None):
         return TileView(id_, tile, "empty", shown, nothing_loaded=answer.watermark == NOTHING)
-    kept = records if tile.kind in ("line", "bar") else records[:TABLE_ROWS_MAX]
+    kept = _kept(tile, records)
+    cells = _cells(shown, kept, tile.decimals)
     return TileView(
         id_,
         tile,
         "ready",
         shown,
-        _cells(shown, kept, tile.decimals),
+        cells,
         more_rows=len(records) - len(kept),
         headline=_headline(tile, records),
+        caption=cells[-1][0].text if tile.kind == "number" and tile.x is not None else "",
         spark=_spark(tile, records),
     )
 
@@ -112,6 +116,13 @@ def _shown(tile: Tile, columns: list[Column]) -> list[ColumnView]:
     return [
         ColumnView(name, name.replace("_", " "), column_kind(by_name[name].type)) for name in (chosen or list(by_name))
     ]
+
+
+def _kept(tile: Tile, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the table: all that a chart draws, the last ones of a number, the first ones of a table."""
+    if tile.kind in ("line", "bar"):
+        return records
+    return records[-TABLE_ROWS_MAX:] if tile.kind == "number" else records[:TABLE_ROWS_MAX]
 
 
 def _cells(columns: list[ColumnView], records: list[dict[str, Any]], wanted: int | None) -> list[list[Cell]]:
@@ -156,8 +167,9 @@ def _spark(tile: Tile, records: list[dict[str, Any]]) -> str:
     """The points of a small line as SVG writes them; nothing for fewer than three rows."""
     if tile.kind != "number" or len(records) < 3:
         return ""
-    step = max(1, len(records) // SPARK_POINTS_MAX)
-    numbers = [as_number(record[tile.y_columns[0]]) or 0.0 for record in records[::step]]
+    step = -(-len(records) // SPARK_POINTS_MAX)
+    all_numbers = [as_number(record[tile.y_columns[0]]) or 0.0 for record in records]
+    numbers = [fmean(all_numbers[at : at + step]) for at in range(0, len(all_numbers), step)]
     low, high = min(numbers), max(numbers)
     x_step, spread = SPARK_WIDTH / (len(numbers) - 1), (high - low) or 1.0
     heights = (SPARK_HEIGHT - (number - low) / spread * SPARK_HEIGHT for number in numbers)

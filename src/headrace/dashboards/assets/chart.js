@@ -2,6 +2,7 @@
 const charts = new WeakMap(); // the chart's element -> { plot, observer, key }
 
 const HEIGHT = 232;
+const WHOLE_STEPS = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const palette = () => Array.from({ length: 8 }, (_, index) => css(`--series-${index + 1}`));
@@ -37,7 +38,16 @@ const readTable = (tile, table) => {
     if (tile.dataset.series) put(row[at(tile.dataset.series)], row[xAt], row[at(ys[0])]);
     else for (const y of ys) put(y.replaceAll("_", " "), row[xAt], row[at(y)]);
   }
-  return { xs, xKind, names: [...series.keys()], values: [...series.values()] };
+  const names = inOrder([...series.keys()], tile.dataset.series ? rows.map((row) => [row[xAt], row[at(tile.dataset.series)]]) : []);
+  return { xs, xKind, names, values: names.map((name) => series.get(name)) };
+};
+
+// Series as the query orders them, which the fullest x shows best: the first one may lack some.
+const inOrder = (names, pairs) => {
+  const at = new Map();
+  for (const [x, name] of pairs) at.set(x, [...(at.get(x) ?? []), name]);
+  const fullest = [...at.values()].reduce((best, here) => (here.length > best.length ? here : best), []);
+  return [...new Set([...fullest, ...names])];
 };
 
 const seconds = (text) => Date.parse(text.length === 10 ? `${text}T00:00:00Z` : text) / 1000;
@@ -53,7 +63,7 @@ const labelsOf = ({ xs, xKind }) => {
 };
 
 const groupedBars = (count) => {
-  const group = 0.72;
+  const group = count > 1 ? 0.72 : 0.6;
   const width = group / count;
   return (index) => uPlot.paths.bars({
     radius: 0.08,
@@ -118,6 +128,7 @@ const optionsFor = (tile, read, width) => {
   const unit = tile.dataset.unit ? ` ${tile.dataset.unit}` : "";
   const single = read.names.length === 1;
   const paths = bars ? groupedBars(read.names.length) : null;
+  const whole = read.values.every((values) => values.every((value) => Number.isInteger(value ?? 0)));
   const axis = { stroke: css("--muted"), font: `12px ${css("--sans")}`, ticks: { show: false } };
   const title = (u, idx) => {
     if (labels) return labels[idx].full;
@@ -129,7 +140,7 @@ const optionsFor = (tile, read, width) => {
     width,
     height: HEIGHT,
     legend: { show: false },
-    padding: [10, 8, 0, 0],
+    padding: [10, 18, 0, 0],
     tzDate: (ts) => (read.xKind === "date" ? uPlot.tzDate(new Date(ts * 1000), "Etc/UTC") : new Date(ts * 1000)),
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7, width: 2 } },
     scales: {
@@ -142,13 +153,14 @@ const optionsFor = (tile, read, width) => {
       {
         ...axis,
         grid: { show: false },
-        size: 30,
+        size: stepped || read.xKind === "number" ? 30 : 44,
+        space: 60,
         ...(stepped && {
           splits: (u) => everyNth(read.xs.length, u.bbox.width / devicePixelRatio, labels),
           values: (u, splits) => splits.map((at) => labels[at]?.axis ?? ""),
         }),
       },
-      { ...axis, grid: { stroke: css("--line"), width: 1 }, size: 46, gap: 6, values: (u, splits) => splits.map(axisNumber) },
+      { ...axis, grid: { stroke: css("--line"), width: 1 }, size: 46, gap: 6, ...(whole && { incrs: WHOLE_STEPS }), values: (u, splits) => splits.map(axisNumber) },
     ],
     series: [
       {},
@@ -156,7 +168,7 @@ const optionsFor = (tile, read, width) => {
         label: name,
         stroke: colors[index % colors.length],
         width: bars ? 0 : single ? 1.75 : 1.5,
-        fill: bars ? colors[index % colors.length] : single ? css("--series-1-soft") : undefined,
+        fill: bars ? colors[index % colors.length] : undefined,
         points: { show: !bars && read.xs.length === 1 },
         spanGaps: true,
         ...(bars && { paths: paths(index) }),
