@@ -28,7 +28,7 @@ from headrace.capture.pgoutput import (
     parse_truncated,
 )
 from headrace.capture.places import Placed, Placer, whole
-from headrace.capture.tuples import read_inserts
+from headrace.capture.tuples import from_numpy, read_inserts
 from headrace.errors import Corrupt
 from headrace.events.position import Position
 
@@ -136,25 +136,25 @@ class Assembler:
         for placed in taken:
             for definition in placed.definitions.values():
                 self._definitions[definition.oid] = definition
-        commits = [placed.of_kind(COMMIT) for placed in taken]
-        end_lsn = int(taken[-1].end_lsns(commits[-1][-1:])[0]) if taken[-1].kinds[-1] == COMMIT else 0
+        final = taken[-1]
+        end_lsn = int(final.end_lsns(final.of_kind(COMMIT)[-1:])[0]) if final.kinds[-1] == COMMIT else 0
         if end_lsn:
             self.after = max(self.after, whole(end_lsn))
         changed = [placed for placed in taken if placed.fresh.any()]
         if not changed:
             return None
-        first = int(np.argmax(changed[0].fresh))
-        final = int(np.flatnonzero(changed[-1].fresh)[-1])
+        begin, end = int(np.argmax(changed[0].fresh)), int(np.flatnonzero(changed[-1].fresh)[-1])
+        first = Position(int(changed[0].lsns[begin]), int(changed[0].ordinals[begin]))
         if not end_lsn:
-            self.after = Position(int(changed[-1].lsns[final]), changed[-1].last_ordinal(final))
+            self.after = Position(int(changed[-1].lsns[end]), changed[-1].last_ordinal(end))
         undecodable = [change for placed in changed for change in self._refused(placed)]
         inserts = self._tables(changed, undecodable)
         return Batch(
-            first=Position(int(changed[0].lsns[first]), int(changed[0].ordinals[first])),
+            first=first,
             last=self.after,
             confirm_lsn=end_lsn,
-            committed_at=moment(int(taken[-1].times[-1])),
-            transactions=sum(map(len, commits)),
+            committed_at=moment(int(final.times[-1])),
+            transactions=sum(int((placed.lsns[placed.of_kind(COMMIT)] >= first.lsn).sum()) for placed in taken),
             inserts=inserts,
             undecodable=sorted(undecodable, key=lambda change: change.position),
         )
@@ -206,7 +206,7 @@ def _read_rows(definition: Definition, placed: Placed, which: Ints) -> tuple[pa.
             reasons.setdefault(int(index), f"Column {column.name} came without its value.")
     fields = [pa.field(column.name, arrow_type(column.oid)) for column in definition.columns]
     fields += [pa.field("_lsn", pa.uint64()), pa.field("_ordinal", pa.uint32())]
-    arrays += [pa.array(lsns.astype(np.uint64)), pa.array(ordinals.astype(np.uint32))]
+    arrays += [from_numpy(lsns.astype(np.uint64), pa.uint64()), from_numpy(ordinals.astype(np.uint32), pa.uint32())]
     rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
     if not reasons:
         return rows, []

@@ -91,15 +91,16 @@ def _read_flags(texts: pa.BinaryArray) -> pa.BooleanArray:
 
 
 def _read_hex(texts: pa.BinaryArray) -> pa.BinaryArray:
-    """All hexadecimal digits of the column in one call; the values are then half as long."""
+    """All hexadecimal digits of the column in one call. Nulls are empty here; every value begins with `\\x`."""
     if pc.any(pc.invert(pc.starts_with(texts, "\\x"))).as_py():
         raise ValueError("not in hex format")
-    digits = pa.concat_arrays([pc.binary_slice(texts, 2)])
-    validity, offsets, data = digits.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[: len(digits) + 1] if len(digits) else np.zeros(1, np.int32)
-    if (bounds % 2).any():
+    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    digit_counts = np.maximum(np.diff(bounds) - 2, 0)
+    if (digit_counts % 2).any():
         raise ValueError("half a byte")
-    read = binascii.unhexlify(memoryview(data)[: bounds[-1]] if data is not None else b"")
-    return pa.Array.from_buffers(
-        pa.binary(), len(digits), [validity, pa.py_buffer((bounds // 2).astype(np.int32)), pa.py_buffer(read)]
+    digits = texts.buffers()[2][bounds[0] : bounds[-1]].to_pybytes().replace(b"\\x", b"")
+    ends = np.append(0, np.cumsum(digit_counts // 2)).astype(np.int32)
+    read = pa.Array.from_buffers(
+        pa.binary(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(binascii.unhexlify(digits))]
     )
+    return pc.if_else(pc.is_valid(texts), read, None) if texts.null_count else read

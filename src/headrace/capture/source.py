@@ -168,7 +168,7 @@ class Source:
         await asyncio.to_thread(self._decoding.shutdown)
 
     def _tell_news(self) -> None:
-        if self._loop is not None:
+        if self._loop is not None and not self._news.is_set():
             with contextlib.suppress(RuntimeError):  # the loop has ended before us
                 self._loop.call_soon_threadsafe(self._news.set)
 

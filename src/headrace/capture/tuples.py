@@ -9,7 +9,7 @@ is made for a row. Pure, and nothing but Corrupt for bytes that are no rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -67,14 +67,15 @@ def _read_column(data: Bytes, received: pa.Buffer, places: Ints, ends: Ints) -> 
             _fail("it ends inside a length")
         begins = places + _VALUE_HEAD_BYTES
         following = begins + big_endian(data, 32)[places + 1]
-        valid = odd = None
+        valued, valid, odd = following, None, None
     else:
         begins, following = _step_over(data, places, ends, markers)
         valid = markers == _TEXT
         odd = (markers == _UNCHANGED) | (markers == _BINARY)
+        valued = np.where(valid, following, begins)
     if not (following <= ends).all():
         _fail("a value is longer than its message")
-    return Values(_copy(received, begins, following, valid), odd if odd is not None and odd.any() else None), following
+    return Values(_copy(received, begins, valued, valid), odd if odd is not None and odd.any() else None), following
 
 
 def _step_over(data: Bytes, places: Ints, ends: Ints, markers: Bytes) -> tuple[Ints, Ints]:
@@ -96,11 +97,16 @@ def _copy(received: pa.Buffer, begins: Ints, ends: Ints, valid: Flags | None) ->
     offsets[0::2] = begins
     offsets[1::2] = ends
     pieces = pa.Array.from_buffers(pa.binary(), 2 * count - 1, [None, pa.py_buffer(offsets), received])
-    values = pieces.take(pa.array(np.arange(0, 2 * count, 2, dtype=np.int32)))
+    values = pieces.take(from_numpy(np.arange(0, 2 * count, 2, dtype=np.int32), pa.int32()))
     if valid is None or valid.all():
         return values
     bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
     return pa.Array.from_buffers(pa.binary(), count, [bitmap, *values.buffers()[1:]])
+
+
+def from_numpy(numbers: npt.NDArray[Any], arrow_type: pa.DataType) -> pa.Array:
+    """The same numbers as an Arrow array, not copied. `pa.array` would import pandas, a second of CPU, to look at them."""
+    return pa.Array.from_buffers(arrow_type, len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def _fail(why: str) -> NoReturn:
