@@ -217,14 +217,20 @@ async def test_totals_and_array_of_rows_are_not_glued(http: httpx.AsyncClient) -
 
 async def test_failure_in_the_middle_of_a_result_breaks_it_off(http: httpx.AsyncClient) -> None:
     query = "SELECT throwIf(number = 4000000), number FROM numbers(5000000)"
-    body = b""
-    with pytest.raises(httpx.RemoteProtocolError):
+    received = bytearray()
+    tag = ""
+
+    async def read_all() -> None:
+        nonlocal tag
         async with http.stream("POST", "/", content=query) as response:
             tag = response.headers["x-clickhouse-exception-tag"]
             async for piece in response.aiter_raw():
-                body = (body + piece)[-2000:]
-    assert f"__exception__\r\n{tag}\r\nCode: 395. DB::Exception: ".encode() in body
-    assert body.endswith(f" {tag}\r\n__exception__\r\n".encode())
+                received.extend(piece)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await read_all()
+    assert f"__exception__\r\n{tag}\r\nCode: 395. DB::Exception: ".encode() in received
+    assert received.endswith(f" {tag}\r\n__exception__\r\n".encode())
 
 
 async def test_wait_end_of_query_answers_a_late_failure_with_a_status(http: httpx.AsyncClient) -> None:

@@ -168,7 +168,9 @@ async def _serve(house: House, listening: socket.socket, *, user: str, password:
 
     def parent_gone() -> None:
         loop.remove_reader(sys.stdin.fileno())
-        threading.Timer(ORPHAN_S_MAX, os._exit, (1,)).start()
+        watchdog = threading.Timer(ORPHAN_S_MAX, os._exit, (1,))
+        watchdog.daemon = True
+        watchdog.start()
         stop()
 
     loop.add_signal_handler(signal.SIGTERM, stop)
