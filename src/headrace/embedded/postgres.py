@@ -22,31 +22,27 @@ import asyncio
 import fcntl
 import math
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from headrace.embedded.postgres_cluster import USER, make_cluster, read_or_make_password
 from headrace.embedded.postgres_install import Account, binary, programs_for
-from headrace.errors import AlreadyRunning, InvalidConfiguration, Unavailable
+from headrace.embedded.postgres_orphans import end_orphans, is_ready
+from headrace.embedded.postgres_program import data_argument, failure, spawn, until
+from headrace.errors import AlreadyRunning, Unavailable
 from headrace.telemetry import logger
 
 __all__ = ["EmbeddedPostgres", "binary"]
 
 log = logger(__name__)
 
-MAJOR_VERSION = "16"
-USER = "headrace"
 _LOCK_MAX_S = 1.0
-_INITDB_MAX_S = 120.0
 _START_MAX_S = 300.0  # crash recovery replays at most max_wal_size, about a minute on a slow disk
 _STOP_FAST_MAX_S = 10.0
 _STOP_IMMEDIATE_MAX_S = 5.0
@@ -73,7 +69,7 @@ SETTINGS: Mapping[str, str] = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "lc_messages": "C",  # error texts are read by _failure() below
+    "lc_messages": "C",  # error texts are read by postgres_program.failure
     "log_checkpoints": "off",  # the log file is not rotated while the server runs: keep it to what matters
     "log_min_messages": "warning",
 }
@@ -135,11 +131,11 @@ class EmbeddedPostgres:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self._lock = await _take_lock(self._beside("lock"), self.data)
         try:
-            await _end_orphans(self.data)
+            await end_orphans(self.data)
             account = Account.for_data(self.data)
             programs = self._programs or programs_for(account)
-            self._password = _read_or_make_password(self._beside("password"), self.data)
-            await asyncio.to_thread(_make_cluster, self.data, programs, account, self._password)
+            self._password = read_or_make_password(self._beside("password"), self.data)
+            await asyncio.to_thread(make_cluster, self.data, programs, account, self._password)
             await self._launch(programs, account)
         except BaseException:
             await self.stop()
@@ -159,7 +155,7 @@ class EmbeddedPostgres:
                 if process.poll() is not None:
                     break
                 process.send_signal(number)
-                await _until(lambda: process.poll() is not None, deadline_s)
+                await until(lambda: process.poll() is not None, deadline_s)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -169,7 +165,7 @@ class EmbeddedPostgres:
         process = self._process
         if process is None:
             return 0
-        await _until(lambda: process.poll() is not None, math.inf, every_s=0.05)
+        await until(lambda: process.poll() is not None, math.inf, every_s=0.05)
         return process.wait()
 
     def _beside(self, suffix: str) -> Path:
@@ -185,7 +181,7 @@ class EmbeddedPostgres:
             # Both pass: a port that was free a moment ago, and the last children of a server that was killed.
             passing = "shared memory block" in said or (not fixed and "Address already in use" in said)
             if not passing or attempt == _ATTEMPTS_MAX:
-                raise _failure(said, self.data, self.port)
+                raise failure(said, self.data, self.port)
             await asyncio.sleep(attempt * 0.2)
 
     async def _try_launch(self, programs: Path, account: Account | None) -> str | None:
@@ -195,13 +191,13 @@ class EmbeddedPostgres:
             path.replace(self._beside("log.1"))
         with path.open("ab") as output:
             begin = output.tell()
-            self._process = process = _spawn(self._command(programs, account), self.data, account, output)
-        if not await _until(lambda: process.poll() is not None or _is_ready(self.data, process.pid), _START_MAX_S):
+            self._process = process = spawn(self._command(programs, account), self.data, account, output)
+        if not await until(lambda: process.poll() is not None or is_ready(self.data, process.pid), _START_MAX_S):
             return f"It was not ready after {_START_MAX_S:.0f} s.\n{_tail(path, begin)}"
         return None if process.poll() is None else _tail(path, begin)
 
     def _command(self, programs: Path, account: Account | None) -> list[str]:
-        command = [str(programs / "postgres"), "-D", _data_argument(self.data, account), "-p", str(self.port)]
+        command = [str(programs / "postgres"), "-D", data_argument(self.data, account), "-p", str(self.port)]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         if setpriv := shutil.which("setpriv"):
@@ -212,7 +208,7 @@ class EmbeddedPostgres:
 async def _take_lock(path: Path, data: Path) -> IO[str]:
     """Waits a moment: an owner that was just killed holds the lock until the kernel has cleared it away."""
     file = path.open("a+")
-    if not await _until(lambda: _try_lock(file), _LOCK_MAX_S):
+    if not await until(lambda: _try_lock(file), _LOCK_MAX_S):
         file.seek(0)
         owner = file.read().strip() or "unknown"
         file.close()
@@ -235,102 +231,6 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-def _read_or_make_password(path: Path, data: Path) -> str:
-    if path.exists():
-        return path.read_text().strip()
-    if (data / "PG_VERSION").exists():
-        raise InvalidConfiguration(
-            f"The password of the embedded PostgreSQL is missing: {path}.",
-            f"The data folder {data} was made with it.",
-            "Restore that file from a backup of the project folder.",
-        )
-    password = secrets.token_urlsafe(24)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(password)
-        os.fsync(file.fileno())
-    return password
-
-
-def _make_cluster(data: Path, programs: Path, account: Account | None, password: str) -> None:
-    """Make the data folder by initdb beside its place and rename it there, so that it exists whole or not at all."""
-    if (data / "PG_VERSION").exists():
-        _check_version(data)
-        return
-    if data.exists() and any(data.iterdir()):
-        raise InvalidConfiguration(f"{data} holds files, but no PostgreSQL data.", hint="Move them away.")
-    staging = data.with_name(f"{data.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    cluster = staging / "data"
-    try:
-        cluster.mkdir(mode=0o700, parents=True)
-        (staging / "password").write_text(password)
-        if account is not None:
-            for path in (staging, cluster, staging / "password"):
-                os.chown(path, account.uid, account.gid)
-        _run_initdb(cluster, programs, account)
-        cluster.rename(data)
-        _sync_folder(data.parent)
-    except OSError as error:
-        raise _failure(str(error), data, 0) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _run_initdb(cluster: Path, programs: Path, account: Account | None) -> None:
-    command = [str(programs / "initdb"), "-D", _data_argument(cluster, account), "-U", USER]
-    # The C locale sorts by bytes: fast, and the same on every machine.
-    command += ["--auth=scram-sha-256", "--pwfile=../password", "--encoding=UTF8", "--locale=C"]
-    with tempfile.TemporaryFile() as output:
-        process = _spawn(command, cluster, account, output)
-        try:
-            code = process.wait(_INITDB_MAX_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-        output.seek(0)
-        said = output.read().decode(errors="replace")
-    if code != 0:
-        raise _failure(said, cluster, 0)
-
-
-def _check_version(data: Path) -> None:
-    found = (data / "PG_VERSION").read_text().strip()
-    if found != MAJOR_VERSION:
-        raise InvalidConfiguration(
-            f"{data} was made by PostgreSQL {found}; this is PostgreSQL {MAJOR_VERSION}.",
-            hint=f"Move its data over with pg_dump from a PostgreSQL {found}.",
-        )
-
-
-def _spawn(command: list[str], cwd: Path, account: Account | None, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a PostgreSQL program in its own session, so that a Ctrl-C in the terminal is ours to handle."""
-    try:
-        return subprocess.Popen(
-            command,
-            cwd=cwd,
-            # Nothing of the caller's: a stray PGDATA or PGPORT would win over what we pass.
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-            umask=0o077,
-        )
-    except OSError as error:
-        raise InvalidConfiguration(
-            f"{Path(command[0]).name} could not be started.",
-            f"{command[0]}: {error}.",
-            "Run as an ordinary user, or set [postgres] url to a server of your own.",
-        ) from error
-
-
-def _data_argument(data: Path, account: Account | None) -> str:
-    return str(data) if account is None else "/proc/self/cwd"
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -338,96 +238,7 @@ def _free_port() -> int:
         return port
 
 
-def _pid_file(data: Path) -> list[str]:
-    """The lines of postmaster.pid: 1 pid, 4 port, 8 status (PostgreSQL's storage-file-layout)."""
-    try:
-        return (data / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def _is_ready(data: Path, pid: int) -> bool:
-    lines = _pid_file(data)
-    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
-
-
-def _servers_in(data: Path) -> set[int]:
-    """The PostgreSQL processes that work in this data folder, found by what they are and not by a stored number."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "comm").read_text().strip() == "postgres" and (entry / "cwd").samefile(data):
-                found.add(int(entry.name))
-        except OSError:
-            continue  # ended meanwhile, or another user's
-    return found
-
-
-async def _end_orphans(data: Path) -> None:
-    """Stop a server that outlived its owner. The caller holds the lock, so nobody else can mean to run it.
-
-    A leftover postmaster.pid goes as well: PostgreSQL would believe it when its number belongs to another process by
-    now. Without /proc this is left to PostgreSQL's own check.
-    """
-    lines = _pid_file(data)
-    if not lines or sys.platform != "linux":
-        return
-    orphans = _servers_in(data)
-    if orphans:
-        log.warning("postgres_orphan_stopped", pids=sorted(orphans), data=str(data))
-    postmaster = {int(lines[0])} & orphans if lines[0].isdigit() else set()
-    for number, deadline_s, targets in (
-        (signal.SIGINT, _STOP_FAST_MAX_S, postmaster),
-        (signal.SIGQUIT, _STOP_IMMEDIATE_MAX_S, orphans),
-        (signal.SIGKILL, _STOP_IMMEDIATE_MAX_S, orphans),
-    ):
-        for pid in targets & _servers_in(data):
-            os.kill(pid, number)
-        if await _until(lambda: not _servers_in(data), deadline_s if targets else 0):
-            break
-    _remove_leftovers(data)
-
-
-def _remove_leftovers(data: Path) -> None:
-    for leftover in (data / "postmaster.pid", *data.glob(".s.PGSQL.*")):
-        leftover.unlink(missing_ok=True)
-
-
-def _failure(said: str, data: Path, port: int) -> AlreadyRunning | Unavailable:
-    """What the server's last words mean."""
-    if "No space left on device" in said or "Disk quota exceeded" in said:
-        return Unavailable(
-            "The disk is full: PostgreSQL cannot run.",
-            f"Folder {data}.\n{said.strip()}",
-            "Free some space, then retry.",
-        )
-    if "Address already in use" in said:
-        return AlreadyRunning(
-            f"Port {port} is in use by another process.",
-            hint=f"Find it with `ss -ltnp sport = :{port}`, or choose another port; 0 takes a free one.",
-        )
-    return Unavailable("PostgreSQL did not start.", said.strip(), f"Its log is {data.with_name(data.name + '.log')}.")
-
-
 def _tail(path: Path, begin: int, lines_max: int = 20) -> str:
     with path.open("rb") as file:
         file.seek(begin)
         return "\n".join(file.read(1 << 20).decode(errors="replace").splitlines()[-lines_max:])
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-async def _until(condition: Callable[[], bool], deadline_s: float, every_s: float = 0.01) -> bool:
-    """Poll until it holds: works for processes that are not our children, and under every event loop."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() >= end:
-            return False
-        await asyncio.sleep(every_s)
-    return True

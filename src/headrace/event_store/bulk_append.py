@@ -56,9 +56,7 @@ class _Chunk:
     @property
     def full(self) -> bool:
         return (
-            len(self.rows) >= CHUNK_EVENTS_MAX
-            or self.size >= CHUNK_BYTES_MAX
-            or len(self.streams) >= CHUNK_STREAMS_MAX
+            len(self.rows) >= CHUNK_EVENTS_MAX or self.size >= CHUNK_BYTES_MAX or len(self.streams) >= CHUNK_STREAMS_MAX
         )
 
 

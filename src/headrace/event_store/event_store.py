@@ -20,6 +20,7 @@ from headrace.event_store.group_commit import GroupCommit
 from headrace.event_store.migrate import migrate
 from headrace.event_store.read import BEGINNING, Place
 from headrace.events.event import Event, Metadata, StoredEvent
+from headrace.events.position import Position
 
 
 class EventStore:
@@ -148,3 +149,11 @@ class EventStore:
     async def read_command_result(self, command_id: UUID, *, fingerprint: int = 0) -> Appended | None:
         """The first result of this command id, or None. Raises Rejected when its fingerprint is another."""
         return await read.read_command_result(self._pool, command_id, fingerprint=fingerprint)
+
+    async def read_position(self) -> Position:
+        """Where the log is now: when the watermark has passed this, all that is committed is visible."""
+        return await read.read_position(self._pool)
+
+    async def count_events(self) -> int:
+        """How many events there are, counted one by one."""
+        return await read.count_events(self._pool)

@@ -180,19 +180,26 @@ class GroupCommit:
             await self._pool.check()
 
     async def _refused(self, batch: list[_Waiting], error: psycopg.Error) -> None:
-        """PostgreSQL rolled the whole call back. Send each append by itself, so that only the guilty one fails."""
-        if len(batch) > 1:
+        """PostgreSQL rolled the whole call back. If one append's doing, send each by itself, so that only it fails."""
+        if len(batch) > 1 and isinstance(error, _OF_ONE):
             for waiting in batch:
                 waiting.attempts = 0
                 await self._finish([waiting])
-            return
-        (waiting,) = batch
-        if isinstance(error, _PASSING) and waiting.attempts < ATTEMPTS_MAX:
-            await self._finish([waiting])
+        elif len(batch) == 1 and isinstance(error, _PASSING) and batch[0].attempts < ATTEMPTS_MAX:
+            await self._finish(batch)
         else:
-            _fail(waiting, _translate(error, waiting))
+            for waiting in batch:
+                _fail(waiting, _translate(error, waiting))
 
 
+# What a single append of a call can be the cause of. Anything else, such as a full disk, would meet each of them again.
+_OF_ONE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+)
 # Somebody wrote to the table past headrace.append, in between; the next attempt sees it.
 _PASSING = (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected)
 

@@ -103,6 +103,16 @@ async def read_command_result(pool: Pool, command_id: UUID, *, fingerprint: int 
     return Appended(stream, last_version, first_version, Position.parse(position), tuple(types), duplicate=True)
 
 
+async def read_position(pool: Pool) -> Position:
+    """See EventStore.read_position."""
+    return Position.parse((await _fetch(pool, "read_position", {}))[0][0])
+
+
+async def count_events(pool: Pool) -> int:
+    """See EventStore.count_events."""
+    return int((await _fetch(pool, "count_events", {}))[0][0])
+
+
 async def _fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     try:
         async with pool.connection() as connection:

@@ -4,6 +4,6 @@ SELECT results.stream, results.first_version, results.last_version, results.fing
              WHERE events.stream = results.stream
                AND events.version BETWEEN results.first_version AND results.last_version
              ORDER BY events.version) AS types,
-       pg_current_wal_flush_lsn()::text AS position
+       (pg_current_wal_flush_lsn() - 1)::text AS position
 FROM headrace.command_results AS results
 WHERE results.command_id = %(command_id)s
