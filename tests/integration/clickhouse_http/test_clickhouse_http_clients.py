@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import os
 import shutil
 import sys
@@ -15,7 +16,6 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 import pyarrow as pa
 import pytest
-import yaml
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
@@ -102,7 +102,7 @@ async def test_clickhouse_connect_sees_clickhouses_errors(client: Client) -> Non
 
 async def test_clickhouse_connect_async_runs_many_at_once(async_client: AsyncClient) -> None:
     results = await asyncio.gather(*(async_client.query(f"SELECT {number}") for number in range(20)))
-    assert [result.first_row[0] for result in results] == list(range(20))
+    assert [result.result_rows for result in results] == [[(number,)] for number in range(20)]
     await async_client.command("CREATE OR REPLACE TABLE async_rows (a UInt64) ENGINE = MergeTree ORDER BY a")
     await async_client.insert("async_rows", [[number] for number in range(1000)], column_names=["a"])
     assert (await async_client.query("SELECT sum(a) FROM async_rows")).first_row == (499_500,)
@@ -152,7 +152,7 @@ def dbt_project(tmp_path: Path, server: EmbeddedClickHouse, password: str) -> Pa
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     project = {"name": "it", "version": "1.0", "profile": "it", "flags": {"send_anonymous_usage_stats": False}}
-    (tmp_path / "dbt_project.yml").write_text(yaml.safe_dump(project))
+    (tmp_path / "dbt_project.yml").write_text(json.dumps(project))
     address = urlsplit(server.url)
     target = {
         "type": "clickhouse",
@@ -163,7 +163,7 @@ def dbt_project(tmp_path: Path, server: EmbeddedClickHouse, password: str) -> Pa
         "password": password,
         "use_lw_deletes": True,
     }
-    (tmp_path / "profiles.yml").write_text(yaml.safe_dump({"it": {"target": "t", "outputs": {"t": target}}}))
+    (tmp_path / "profiles.yml").write_text(json.dumps({"it": {"target": "t", "outputs": {"t": target}}}))
     return tmp_path
 
 

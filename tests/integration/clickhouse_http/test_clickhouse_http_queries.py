@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
 import pyarrow as pa
@@ -238,3 +239,19 @@ async def test_wait_end_of_query_answers_a_late_failure_with_a_status(http: http
     response = await sql(http, query, wait_end_of_query="1")
     assert response.status_code == 500
     assert response.headers["x-clickhouse-exception-code"] == "395"
+
+
+async def test_large_result_passes_through_without_being_held(
+    http: httpx.AsyncClient, server: EmbeddedClickHouse
+) -> None:
+    def resident_bytes() -> int:
+        return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * 4096
+
+    before = highest = resident_bytes()
+    length = 0
+    async with http.stream("POST", "/", content="SELECT number FROM numbers(40000000)") as response:
+        async for piece in response.aiter_raw():
+            length += len(piece)
+            highest = max(highest, resident_bytes())
+    assert length > 300_000_000
+    assert highest - before < 150_000_000

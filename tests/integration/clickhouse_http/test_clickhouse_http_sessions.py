@@ -81,7 +81,7 @@ async def test_session_expires_and_can_be_required_or_closed(http: httpx.AsyncCl
 
     async def expired() -> bool:
         check = await sql(http, "SELECT 1", session_id="short", session_check="1", session_timeout="0")
-        return check.headers.get("x-clickhouse-exception-code") == "372"
+        return str(check.headers.get("x-clickhouse-exception-code")) == "372"
 
     await until(expired)
     await sql(http, "SELECT 1", session_id="closed", close_session="1")

@@ -1,5 +1,7 @@
 """A request's body, decompressed and in pieces, and the news that the client has gone.
 
+What is not read before the answer is thrown away by uvicorn, and the connection stays usable.
+
 Nothing here may hold a whole body; callers that need one ask for it with a limit.
 """
 
@@ -7,15 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any
 
 from headrace.embedded.clickhouse.compression import Decoder
 from headrace.embedded.clickhouse.exceptions import Code, refused
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-# What is read and thrown away after an early answer, so that the connection can be used again.
-_DRAIN_BYTES_MAX: Final = 16 << 20
 
 
 class ClientGone(Exception):
@@ -58,19 +57,6 @@ class Body:
             if len(whole) > bytes_max:
                 raise refused(Code.QUERY_IS_TOO_LARGE, f"The query is longer than {bytes_max} bytes")
         return bytes(whole)
-
-    async def drain(self) -> bool:
-        """Throw the rest away. False when it is too long: then the connection must be closed."""
-        received = 0
-        while not self._received_all:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                return False
-            received += len(message.get("body", b""))
-            self._received_all = not message.get("more_body", False)
-            if received > _DRAIN_BYTES_MAX:
-                return False
-        return True
 
     async def gone(self) -> None:
         """Return when the client has gone. Only to be awaited after the whole body was read."""

@@ -113,14 +113,10 @@ class Connection:
         data: bytes = result.bytes()
         return data
 
-    def statement_count(self, sql: str | bytes) -> int:
-        """How many statements the text holds; 0 when it does not parse."""
-        count: int = self._raw.classify_query(sql)["statement_count"]
-        return count
-
-    def reads_only(self, sql: str | bytes) -> bool:
-        """Whether the text is a SELECT, SHOW, DESCRIBE, EXISTS, EXPLAIN or CHECK."""
-        return bool(self._raw.classify_query(sql)["query_class"].name == "READ_ONLY")
+    def classify(self, sql: bytes) -> tuple[int, bool]:
+        """How many statements the text holds (0 when it does not parse), and whether they only read."""
+        report = self._raw.classify_query(sql)
+        return report["statement_count"], report["query_class"].name == "READ_ONLY"
 
     def use(self, database: str) -> None:
         """Make `database` the current one."""

@@ -88,7 +88,7 @@ class Exchange:
                 raise refused(Code.NOT_IMPLEMENTED, f"The URL argument '{name}' is not supported: use HTTP compression")
         text, insert = await self._read_statement()
         async with self._house.admission.enter(self._query_id):
-            with self._connection_for(text) as lease:
+            with self._connection_for_request() as lease:
                 try:
                     if insert is None:
                         execution, result = await self._watch(self._submit(partial(self._statement, lease, text)))
@@ -106,7 +106,7 @@ class Exchange:
         request = self._request
         if request.is_form:
             request.add_form(await self._body.read_all(QUERY_BYTES_MAX))
-        text = request.arguments.get("query", "").encode()
+        text = request.arguments.get("query", "").encode(errors="surrogateescape")
         if text:
             text += b"\n"
         while True:
@@ -125,8 +125,9 @@ class Exchange:
         return text, insert
 
     @contextmanager
-    def _connection_for(self, text: bytes) -> Iterator[Session | Unshared]:
+    def _connection_for_request(self) -> Iterator[Session | Unshared]:
         wanted = self._request.session()
+        self._house.sessions.expire()
         if wanted is None:
             yield Unshared(self._house.engine)
             return
@@ -196,8 +197,9 @@ class Exchange:
         """Move the body into the pipe until its end, or until the engine has given up."""
         pump = asyncio.ensure_future(self._fill(pipe, rows))
         await _first_of(pump, work)
-        if not pump.done():
+        if work.done():
             pump.cancel()
+            await asyncio.wait({pump})
             return
         pump.result()
         pipe.end()
@@ -211,14 +213,17 @@ class Exchange:
         return asyncio.get_running_loop().run_in_executor(self._house.threads, job)
 
     async def _watch(self, work: asyncio.Future[T]) -> T:
-        """Wait for a query; cancel it when its client goes away."""
-        if self._gone is None:
+        """Wait for a query. Cancels it when its client goes away, or when the server stops."""
+        if self._body.ended and self._gone is None:
             self._gone = asyncio.ensure_future(self._body.gone())
-        await _first_of(work, self._gone)
-        if work.done():
-            return work.result()
-        await self._kill(work)
-        raise ClientGone
+        try:
+            await _first_of(work, *([self._gone] if self._gone else []))
+            finished = work.done()
+        finally:
+            await self._kill(work)
+        if not finished:
+            raise ClientGone
+        return work.result()
 
     async def _kill(self, work: asyncio.Future[T], pipe: Pipe | None = None) -> None:
         """Cancel a running query and wait for its end. Repeats, because it may not have started when first told."""
@@ -279,8 +284,6 @@ class Exchange:
             "Content-Type": "text/plain; charset=UTF-8",
             "X-ClickHouse-Exception-Code": str(exception.code),
         }
-        if self._gone is None and not await self._body.drain():
-            headers["Connection"] = "close"
         await responses.whole(self._send, exception.status, headers, exception.body(self._house.engine.version))
 
     @property

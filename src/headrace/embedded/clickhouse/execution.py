@@ -86,16 +86,16 @@ class Execution:
         """Run any other statement up to its first piece. `settings` are the request's, as text."""
         format_name = output_format(text) or self._default_format
         self.result.format = format_name
-        if self._connection.statement_count(text) > 1:
+        statements, only_reads = self._connection.classify(text)
+        if statements > 1:
             raise refused(Code.SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)")
         refuse_input_function(text)
-        if refuse_writes and not changes_session(text) and not self._connection.reads_only(text):
+        if refuse_writes and not (only_reads or changes_session(text)):
             raise refused(Code.READONLY, "Cannot execute query in readonly mode.")
         if (kill := kill_query_condition(text)) is not None:
             return self._finish(self._kill_query(*kill, format_name))
-        words = first_words(text, 1)
-        streamed = words in ((b"SELECT",), (b"WITH",)) and self._connection.reads_only(text)
-        if streamed and can_be_glued(format_name, text + settings):
+        selects = only_reads and first_words(text, 1) in ((b"SELECT",), (b"WITH",))
+        if selects and can_be_glued(format_name, text + settings):
             return self._stream(text, format_name)
         return self._finish(self._connection.query(text, format_name, self._parameters, self.result.progress))
 

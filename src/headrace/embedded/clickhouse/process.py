@@ -123,6 +123,7 @@ class EmbeddedClickHouse:
             sys.executable,
             "-m",
             "headrace.embedded.clickhouse.server",
+            "--child",
             *("--path", str(self.path)),
             *("--host", self._host),
             *("--port", str(self._port)),

@@ -134,5 +134,5 @@ def _basic(header: str) -> tuple[str, str]:
 def parse(method: str, query_string: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Request:
     """Read a request from the pieces of an ASGI scope."""
     request = Request(method, {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}, {})
-    request.add(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=10_000))
+    request.add(parse_qsl(query_string.decode(errors="surrogateescape"), keep_blank_values=True, max_num_fields=10_000))
     return request

@@ -4,8 +4,8 @@
 
 The user's password comes in the environment variable HEADRACE_CLICKHOUSE_PASSWORD, never on the command line. One line
 of JSON on standard output says that it serves (`{"port": …}`) or why it does not (`{"error": …}`). The process stops
-on SIGTERM and when its standard input closes, which is how it notices that its parent has died; it ignores Ctrl-C,
-because the parent decides the order of stopping.
+on SIGTERM and, with `--child`, when its standard input closes, which is how it notices that its parent has died. It
+ignores Ctrl-C, because the parent decides the order of stopping.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--user", default="headrace")
     parser.add_argument("--memory-bytes-max", type=int, default=4 << 30, help="of all queries together")
     parser.add_argument("--queries-max", type=int, default=16, help="running at once")
+    parser.add_argument("--child", action="store_true", help="stop when standard input closes")
     return parser.parse_args()
 
 
@@ -144,9 +145,11 @@ def _start_engine(path: Path, memory_bytes_max: int) -> Engine:
 def _say(line: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
+    # Nobody reads further lines: what the engine may print must not fill the pipe and block.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
-async def _serve(house: House, listening: socket.socket, *, user: str, password: str) -> None:
+async def _serve(house: House, listening: socket.socket, *, user: str, password: str, child: bool) -> None:
     config = uvicorn.Config(
         App(house, user=user, password=password),
         loop="uvloop",
@@ -174,8 +177,9 @@ async def _serve(house: House, listening: socket.socket, *, user: str, password:
         stop()
 
     loop.add_signal_handler(signal.SIGTERM, stop)
-    # Nothing is ever written to it: it becomes readable when the parent's end is closed.
-    loop.add_reader(sys.stdin.fileno(), parent_gone)
+    if child:
+        # Nothing is ever written to it: it becomes readable when the parent's end is closed.
+        loop.add_reader(sys.stdin.fileno(), parent_gone)
     await server.serve(sockets=[listening])
 
 
@@ -195,7 +199,7 @@ def main() -> int:
     threads = ThreadPoolExecutor(arguments.queries_max + 2, "query")
     house = House(engine, Admission(arguments.queries_max), Sessions(engine), Spool(path / "spool"), threads)
     password = os.environ.pop(PASSWORD_VARIABLE, "")
-    asyncio.run(_serve(house, listening, user=arguments.user, password=password))
+    asyncio.run(_serve(house, listening, user=arguments.user, password=password, child=arguments.child))
     engine.kill_all()
     threads.shutdown(wait=True)
     house.sessions.close()

@@ -108,7 +108,6 @@ class Sessions:
     @contextmanager
     def use(self, session_id: str, timeout_s: int, *, must_exist: bool, close_after: bool) -> Iterator[Session]:
         """Hold a session for one query. Raises 373 when it is in use, 372 when it must exist and does not."""
-        self.expire()
         session = self._sessions.get(session_id)
         if session is None:
             if must_exist:
