@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import re
@@ -86,6 +87,9 @@ async def serve(url: str, listener: socket.socket) -> None:
     """The API process: what `headrace serve` runs, with one command."""
     domain = Domain.from_module(sys.modules[__name__])
     async with EventStore(url) as store:
+        # What is imported by now lives as long as the process; collecting over it is a pause of 40 ms each time.
+        gc.collect()
+        gc.freeze()
         routes = command_routes(Dispatcher(store=store, domain=domain), domain)
         app = create_app(title="benchmark", version="1", routes=routes, body_bytes_max=1 << 20)
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")

@@ -22,7 +22,7 @@ log = logger(__name__)
 
 STREAMS_MAX = 256  # per query
 # States are remembered by the number of events in them, a measure of their size: a state may hold all of its events.
-REMEMBERED_EVENTS_MAX = 200_000
+REMEMBERED_EVENTS_MAX = 100_000
 
 
 class Loaded(NamedTuple):
