@@ -1,5 +1,5 @@
 -- title: Active users per day
--- description: People who logged a workout, a meal or a night's sleep, by day (UTC).
+-- description: People who logged a workout, a meal or a night's sleep, by day (UTC), the first day in full.
 -- parameter user_id: One user; empty means everyone.
 -- default user_id: ''
 -- parameter from: The first moment that counts.
@@ -9,13 +9,13 @@
 SELECT day, uniqExact(user_id) AS users
 FROM (
   SELECT toDate(logged_at) AS day, user_id FROM workouts_view
-  WHERE logged_at >= {from:DateTime64(6)} AND logged_at < {to:DateTime64(6)}
+  WHERE logged_at >= toStartOfDay({from:DateTime64(6)}) AND logged_at < {to:DateTime64(6)}
   UNION ALL
   SELECT toDate(logged_at) AS day, user_id FROM meals_view
-  WHERE logged_at >= {from:DateTime64(6)} AND logged_at < {to:DateTime64(6)}
+  WHERE logged_at >= toStartOfDay({from:DateTime64(6)}) AND logged_at < {to:DateTime64(6)}
   UNION ALL
   SELECT toDate(ended_at) AS day, user_id FROM sleep_view
-  WHERE ended_at >= {from:DateTime64(6)} AND ended_at < {to:DateTime64(6)}
+  WHERE ended_at >= toStartOfDay({from:DateTime64(6)}) AND ended_at < {to:DateTime64(6)}
 )
 WHERE {user_id:String} = '' OR user_id = {user_id:String}
 GROUP BY day

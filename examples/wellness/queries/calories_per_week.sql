@@ -11,7 +11,7 @@ FROM (
   SELECT user_id, toDate(logged_at) AS day, sum(calories) AS calories_of_day
   FROM meals_view
   WHERE ({user_id:String} = '' OR user_id = {user_id:String})
-    AND logged_at >= {from:DateTime64(6)}
+    AND logged_at >= toStartOfWeek({from:DateTime64(6)}, 1)
     AND logged_at < {to:DateTime64(6)}
   GROUP BY user_id, day
 )

@@ -8,11 +8,11 @@
 -- default to: now
 -- parameter type: The kind of workout.
 -- default type: run
-SELECT month, round(sum(km), 1) AS km, sum(workouts) AS workouts
-FROM distance_per_month
+SELECT toStartOfMonth(logged_at) AS month, round(sum(distance_km), 1) AS km, count() AS workouts
+FROM workouts_view
 WHERE type = {type:String}
   AND ({user_id:String} = '' OR user_id = {user_id:String})
-  AND month >= toStartOfMonth({from:DateTime64(6)})
-  AND month < {to:DateTime64(6)}
+  AND logged_at >= toStartOfMonth({from:DateTime64(6)})
+  AND logged_at < {to:DateTime64(6)}
 GROUP BY month
 ORDER BY month

@@ -14,7 +14,7 @@ SELECT
 FROM workouts_view
 WHERE type = 'run' AND distance_km > 0
   AND ({user_id:String} = '' OR user_id = {user_id:String})
-  AND logged_at >= {from:DateTime64(6)}
+  AND logged_at >= toStartOfMonth({from:DateTime64(6)})
   AND logged_at < {to:DateTime64(6)}
 GROUP BY month, day_of_week
 ORDER BY

@@ -9,7 +9,7 @@
 SELECT toStartOfWeek(night, 1) AS week, round(avg(duration_minutes) / 60, 2) AS hours, count() AS nights
 FROM sleep_view
 WHERE ({user_id:String} = '' OR user_id = {user_id:String})
-  AND ended_at >= {from:DateTime64(6)}
+  AND ended_at >= toStartOfWeek({from:DateTime64(6)}, 1)
   AND ended_at < {to:DateTime64(6)}
 GROUP BY week
 ORDER BY week

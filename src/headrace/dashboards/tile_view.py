@@ -136,7 +136,7 @@ def _column_cells(column: ColumnView, values: list[Any], wanted: int | None) -> 
         decimals = decimals_for([number for number in numbers if number is not None] or [0.0], wanted)
         return [Cell("–", "") if n is None else Cell(format_number(n, decimals), f"{n:.15g}") for n in numbers]
     if column.kind == "date":
-        monthly = all(value is None or str(value).endswith("-01") for value in values) and len(values) > 1
+        monthly = column.key == "month" or (len(values) > 1 and all(str(value).endswith("-01") for value in values))
         return [Cell("–", "") if value is None else Cell(_day(str(value), monthly), str(value)) for value in values]
     if column.kind == "time":
         return [Cell("–", "") if value is None else Cell(_moment(str(value)), str(value)) for value in values]

@@ -139,7 +139,9 @@ async def open_page(browser: Browser, site: str) -> AsyncIterator[Callable[..., 
     complaints: list[str] = []
     contexts = []
 
-    async def open_(path: str = "/dashboards/wellness", *, failing: bool = False, **options: object) -> Page:
+    async def open_(
+        path: str = "/dashboards/wellness", *, address: str = site, failing: bool = False, **options: object
+    ) -> Page:
         context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})  # type: ignore[arg-type]
         contexts.append(context)
         page = await context.new_page()
@@ -147,7 +149,7 @@ async def open_page(browser: Browser, site: str) -> AsyncIterator[Callable[..., 
         if not failing:
             page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(site + path)
+        await page.goto(address + path)
         return page
 
     yield open_

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 
@@ -65,10 +67,56 @@ async def test_the_lag_is_told_and_a_stalled_read_side_is_called_so(
     await expect(page.locator("[data-status-word]")).to_have_text("Live")
 
 
-async def test_a_lost_connection_is_said_and_then_found_again(open_page: OpenPage) -> None:
-    page = await open_page(failing=True)
-    await expect(page.locator("[data-status-word]")).to_have_text(re.compile("Live|Stalled"))
-    await page.context.set_offline(True)
-    await page.evaluate("dispatchEvent(new Event('offline'))")
-    await page.context.set_offline(False)
-    await expect(page.locator("[data-status-word]")).to_have_text(re.compile("Live|Stalled"))
+async def test_a_lost_connection_is_said_and_then_found_again(open_page: OpenPage, site: str) -> None:
+    line = Line(site)
+    await line.connect()
+    page = await open_page(address=line.address, failing=True)
+    word = page.locator("[data-status-word]")
+    await expect(word).to_have_text(re.compile("Live|Stalled"))
+    await line.cut()
+    await expect(word).to_have_text("Reconnecting")
+    await line.connect()
+    await expect(word).to_have_text(re.compile("Live|Stalled"), timeout=15_000)
+    await line.cut()
+
+
+class Line:
+    """A wire between browser and site that can be cut and mended."""
+
+    def __init__(self, site: str) -> None:
+        self._port = int(site.rsplit(":", 1)[1])
+        self._listening_port = 0
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._listening_port}"
+
+    async def connect(self) -> None:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", self._listening_port)
+        self._listening_port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, far_writer]
+        for source, target in ((reader, far_writer), (far_reader, writer)):
+            pump = asyncio.create_task(self._pump(source, target))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65_536):
+                target.write(data)
+                await target.drain()
+        target.close()

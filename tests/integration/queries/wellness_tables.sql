@@ -14,9 +14,6 @@ CREATE TABLE sleep_view (
     duration_minutes Int64, night Date32
 ) ENGINE = MergeTree ORDER BY (user_id, started_at)
 ;
-CREATE TABLE distance_per_month (user_id String, type String, month Date, km Float64, workouts UInt64)
-ENGINE = MergeTree ORDER BY (user_id, type, month)
-;
 INSERT INTO workouts_view
 SELECT
     generateUUIDv4(number), 'user-' || toString(intDiv(number, 4) % 20), ['run', 'ride', 'swim', 'strength'][1 + number % 4],
@@ -38,7 +35,3 @@ SELECT
     now64(6, 'UTC') - toIntervalHour(number * 2), 400 + cityHash64(number) % 120 + sin(number / 300) * 20,
     toDate32(now('UTC') - toIntervalHour(number * 2))
 FROM numbers(4380)
-;
-INSERT INTO distance_per_month
-SELECT user_id, type, toStartOfMonth(logged_at), sum(distance_km), count()
-FROM workouts_view WHERE distance_km IS NOT NULL GROUP BY ALL

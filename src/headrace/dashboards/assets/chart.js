@@ -14,6 +14,8 @@ const axisNumber = (value) => (Math.abs(value) >= 10_000 ? compact : plain).form
 const month = new Intl.DateTimeFormat(undefined, { month: "short", timeZone: "UTC" });
 const monthAndYear = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeric", timeZone: "UTC" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
+const localDay = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const year = new Intl.DateTimeFormat(undefined, { year: "numeric", timeZone: "UTC" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayAndClock = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
@@ -39,7 +41,7 @@ const readTable = (tile, table) => {
     else for (const y of ys) put(y.replaceAll("_", " "), row[xAt], row[at(y)]);
   }
   const names = inOrder([...series.keys()], tile.dataset.series ? rows.map((row) => [row[xAt], row[at(tile.dataset.series)]]) : []);
-  return { xs, xKind, names, values: names.map((name) => series.get(name)) };
+  return { xs, xKind, xKey: tile.dataset.x, names, values: names.map((name) => series.get(name)) };
 };
 
 // Series as the query orders them, which the fullest x shows best: the first one may lack some.
@@ -53,24 +55,39 @@ const inOrder = (names, pairs) => {
 const seconds = (text) => Date.parse(text.length === 10 ? `${text}T00:00:00Z` : text) / 1000;
 
 // How a place on a stepped x axis is called, on the axis and in the tooltip.
-const labelsOf = ({ xs, xKind }) => {
+const labelsOf = ({ xs, xKind, xKey }) => {
   if (xKind === "date") {
-    const monthly = xs.every((x) => x.endsWith("-01")) && xs.length > 1;
+    const monthly = xKey === "month" || (xs.length > 1 && xs.every((x) => x.endsWith("-01")));
     return xs.map((x) => ({ axis: (monthly ? month : day).format(new Date(x)), full: (monthly ? monthAndYear : day).format(new Date(x)) }));
   }
   if (xKind === "time") return xs.map((x) => ({ axis: clock.format(new Date(x)), full: dayAndClock.format(new Date(x)) }));
   return xs.map((x) => ({ axis: x, full: x }));
 };
 
+const BAR_PIXELS_MAX = 52;
 const groupedBars = (count) => {
   const group = count > 1 ? 0.72 : 0.6;
-  const width = group / count;
+  const width = (u) => Math.min(group / count, (BAR_PIXELS_MAX * u.data[0].length) / u.over.clientWidth);
   return (index) => uPlot.paths.bars({
     radius: 0.08,
     disp: {
-      x0: { unit: 1, values: (u) => u.data[0].map((x) => x - group / 2 + index * width) },
-      size: { unit: 1, values: (u) => u.data[0].map(() => width * (count > 1 ? 0.92 : 1)) },
+      x0: { unit: 1, values: (u) => u.data[0].map((x) => x + (index - count / 2) * width(u)) },
+      size: { unit: 1, values: (u) => u.data[0].map(() => width(u) * (count > 1 ? 0.92 : 1)) },
     },
+  });
+};
+
+// Times along an axis: as fine as the step between them, with the coarser part below where it changes.
+const DAY_S = 86_400;
+const timeLabels = (isDate) => (u, splits, axis, space, step) => {
+  const [fine, coarse] = step >= 27 * DAY_S ? [month, year] : step >= DAY_S ? [isDate ? day : localDay, year] : [clock, localDay];
+  let before = null;
+  return splits.map((at) => {
+    const moment = new Date(at * 1000);
+    const below = coarse.format(moment);
+    const text = below === before ? fine.format(moment) : `${fine.format(moment)}\n${below}`;
+    before = below;
+    return text;
   });
 };
 
@@ -154,7 +171,8 @@ const optionsFor = (tile, read, width) => {
         ...axis,
         grid: { show: false },
         size: stepped || read.xKind === "number" ? 30 : 44,
-        space: 60,
+        space: 70,
+        ...(!stepped && read.xKind !== "number" && { values: timeLabels(read.xKind === "date") }),
         ...(stepped && {
           splits: (u) => everyNth(read.xs.length, u.bbox.width / devicePixelRatio, labels),
           values: (u, splits) => splits.map((at) => labels[at]?.axis ?? ""),
