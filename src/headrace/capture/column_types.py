@@ -17,7 +17,7 @@ from headrace.capture.framing import Ints
 SESSION = {
     "TimeZone": "UTC",
     "DateStyle": "ISO",
-    "IntervalStyle": "iso_8601",
+    "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",
 }
@@ -91,16 +91,16 @@ def _read_flags(texts: pa.BinaryArray) -> pa.BooleanArray:
 
 
 def _read_hex(texts: pa.BinaryArray) -> pa.BinaryArray:
-    """All hexadecimal digits of the column in one call. Nulls are empty here; every value begins with `\\x`."""
-    if pc.any(pc.invert(pc.starts_with(texts, "\\x"))).as_py():
+    """All hexadecimal digits of the column in one call: without the prefixes, which no digit can be."""
+    filled = texts.fill_null(b"\\x")
+    if pc.any(pc.invert(pc.starts_with(filled, "\\x"))).as_py():
         raise ValueError("not in hex format")
-    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    digit_counts = np.maximum(np.diff(bounds) - 2, 0)
+    _, offsets, data = filled.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    digit_counts = np.diff(bounds) - 2
     if (digit_counts % 2).any():
         raise ValueError("half a byte")
-    digits = texts.buffers()[2][bounds[0] : bounds[-1]].to_pybytes().replace(b"\\x", b"")
+    read = binascii.unhexlify(data[bounds[0] : bounds[-1]].to_pybytes().replace(b"\\x", b""))
     ends = np.append(0, np.cumsum(digit_counts // 2)).astype(np.int32)
-    read = pa.Array.from_buffers(
-        pa.binary(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(binascii.unhexlify(digits))]
-    )
-    return pc.if_else(pc.is_valid(texts), read, None) if texts.null_count else read
+    values = pa.Array.from_buffers(pa.binary(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(read)])
+    return pc.if_else(pc.is_valid(texts), values, None) if texts.null_count else values

@@ -67,6 +67,12 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
         return Prepared(begins_at, created, server["wal_sender_timeout_ms"] / 1000)
 
 
+async def check_server(url: str) -> None:
+    """Whether changes can be captured from this server at all. Changes nothing; raises as `prepare_slot` does."""
+    async with _connect(url) as connection:
+        await _check_server(connection)
+
+
 async def check_resume(address: SlotAddress, prepared: Prepared, after: Position) -> int:
     """Make sure that the log goes on right behind `after`; return how far the slot is confirmed. Raises Corrupt.
 
@@ -98,15 +104,26 @@ async def explain_refusal(address: SlotAddress, sqlstate: str, message: str) -> 
                 return _missing(address)
             if sqlstate == "55006":
                 return _in_use(address, slot["active_pid"])
-            publication = await _read_publication(connection, address)
-            if publication is None:
-                return InvalidConfiguration(
-                    f"The publication {address.publication!r} does not exist any more.",
-                    hint="Restart to make it again.",
-                )
+            if sqlstate == "42704":
+                return await _explain_publication(connection, address, message)
     except Error as error:
         return error
     return Unavailable("PostgreSQL ended the replication stream.", f"{message} (SQLSTATE {sqlstate or 'none'})")
+
+
+async def _explain_publication(connection: _Connection, address: SlotAddress, message: str) -> Error:
+    """PostgreSQL looks a publication up as it was when the change was made, so it can exist and be missing."""
+    if await _read_publication(connection, address) is None:
+        return InvalidConfiguration(
+            f"The publication {address.publication!r} does not exist any more.",
+            message,
+            "Without it the slot cannot be read: drop the slot and rebuild the read models.",
+        )
+    return InvalidConfiguration(
+        f"The slot {address.slot!r} is older than the publication {address.publication!r}.",
+        message,
+        f"Run SELECT pg_drop_replication_slot('{address.slot}'); and rebuild the read models.",
+    )
 
 
 @asynccontextmanager

@@ -105,7 +105,7 @@ def _copy(received: pa.Buffer, begins: Ints, ends: Ints, valid: Flags | None) ->
 
 
 def from_numpy(numbers: npt.NDArray[Any], arrow_type: pa.DataType) -> pa.Array:
-    """The same numbers as an Arrow array, not copied. `pa.array` would import pandas, a second of CPU, to look at them."""
+    """The same numbers as an Arrow array, not copied. `pa.array` would import pandas to look at them."""
     return pa.Array.from_buffers(arrow_type, len(numbers), [None, pa.py_buffer(numbers)])
 
 

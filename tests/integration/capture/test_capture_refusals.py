@@ -1,0 +1,156 @@
+"""What capture refuses to start on, or to go on with, and what it says then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from support.capture_side import Database, new_database, read_rows, until
+
+from headrace.capture.source import Source
+from headrace.embedded.postgres import EmbeddedPostgres
+from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
+
+
+@pytest.fixture
+async def small_log_server(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "data", settings={"max_slot_wal_keep_size": "1MB", "max_wal_size": "32MB"})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def replica_level_server(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "data", settings={"wal_level": "replica"})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def fails(source: Source) -> Error:
+    """The error that the stream ends with."""
+    try:
+        while await source.next_batch(wait_s=20):
+            pass
+    except Error as error:
+        return error
+    raise AssertionError("the stream goes on")
+
+
+async def test_a_slot_in_use_is_refused_by_the_pid_that_holds_it(database: Database) -> None:
+    await database.started()
+
+    async def streaming() -> bool:
+        return (await database.slot())[1] is not None
+
+    await until(streaming)
+    _, pid = await database.slot()
+
+    with pytest.raises(AlreadyRunning, match=f"process {pid}"):
+        await database.source(takeover_s=0.2).prepare()
+
+
+async def test_a_slot_of_another_database_is_refused(database: Database) -> None:
+    await database.source().prepare()
+    async with new_database(database.server_url) as elsewhere:
+        with pytest.raises(InvalidConfiguration, match="belongs to something else"):
+            await elsewhere.source(slot=database.name).prepare()
+
+
+async def test_a_slot_that_is_dropped_ends_the_stream(database: Database) -> None:
+    source = await database.started()
+    await database.append(1)
+    await read_rows(source, 1)
+
+    async def dropped() -> bool:
+        try:
+            await database.run(
+                "SELECT pg_terminate_backend(active_pid, 5000), pg_drop_replication_slot(slot_name) "
+                "FROM pg_replication_slots WHERE slot_name = %s",
+                database.name,
+            )
+        except psycopg.errors.ObjectInUse:  # the source was back faster
+            return False
+        return True
+
+    await until(dropped)
+
+    error = await fails(source)
+
+    assert isinstance(error, Corrupt)
+    assert "does not exist any more" in error.message
+
+
+async def test_a_publication_that_is_dropped_ends_the_stream(database: Database) -> None:
+    source = await database.started()
+    await database.run(f"DROP PUBLICATION {database.name}")
+    await database.append(1)
+
+    assert isinstance(await fails(source), InvalidConfiguration)
+
+
+async def test_a_publication_made_after_its_slot_is_explained(database: Database) -> None:
+    """PostgreSQL looks publications up as they were when the change was made."""
+    await database.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", database.name)
+    await database.append(1)
+    source = await database.started()
+
+    error = await fails(source)
+
+    assert isinstance(error, InvalidConfiguration)
+    assert "older than the publication" in error.message
+
+
+async def test_a_slot_that_postgresql_gave_up_is_corrupt(small_log_server: EmbeddedPostgres) -> None:
+    async with new_database(small_log_server.url) as database:
+        await database.source().prepare()
+        for _ in range(4):
+            await database.append(1)
+            await database.run("SELECT pg_switch_wal()")
+        await database.run("CHECKPOINT")
+
+        with pytest.raises(Corrupt, match="gave up") as caught:
+            await database.source().prepare()
+        assert "pg_drop_replication_slot" in caught.value.hint
+
+
+async def test_wal_level_not_logical_says_how_to_change_it(replica_level_server: EmbeddedPostgres) -> None:
+    async with new_database(replica_level_server.url) as database:
+        with pytest.raises(InvalidConfiguration, match="wal_level is replica") as caught:
+            await database.source().prepare()
+        assert "ALTER SYSTEM SET wal_level" in caught.value.hint
+        assert "rds.logical_replication" in caught.value.hint
+
+
+async def test_a_role_that_may_not_replicate_is_refused(database: Database) -> None:
+    role = f"reader_{uuid4().hex[:8]}"
+    await database.run(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    try:
+        with pytest.raises(InvalidConfiguration, match="may not replicate") as caught:
+            await database.source(postgres_url=make_conninfo(database.url, user=role, password="secret")).prepare()
+        assert f"ALTER ROLE {role} REPLICATION" in caught.value.hint
+        with pytest.raises(InvalidConfiguration, match="does not let us in") as caught:
+            await database.source(postgres_url=make_conninfo(database.url, user=role, password="wrong")).prepare()
+        assert "wrong" not in str(caught.value)
+    finally:
+        await database.run(f"DROP ROLE {role}")
+
+
+async def test_a_server_that_is_not_there_is_unavailable(database: Database) -> None:
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await database.source(postgres_url=make_conninfo(database.url, port="1")).prepare()
+
+
+async def test_preparing_twice_changes_nothing_and_adds_new_tables(database: Database) -> None:
+    await database.source().prepare()
+    before = await database.slot()
+    await database.run("CREATE TABLE more (id int)")
+    await database.source(tables=["public.events", "public.more"]).prepare()
+
+    assert await database.slot() == before
+    assert len(await database.run("SELECT 1 FROM pg_publication_tables WHERE pubname = %s", database.name)) == 2
