@@ -105,7 +105,7 @@ def column_kind(type_: str) -> ColumnKind:
         return "time"
     if bare.startswith("Date"):
         return "date"
-    return "number" if re.match(r"U?Int|Float|Decimal|BFloat", bare) else "text"
+    return "number" if re.match(r"U?Int\d|Float|Decimal|BFloat", bare) else "text"
 
 
 def _shown(tile: Tile, columns: list[Column]) -> list[ColumnView]:
