@@ -152,15 +152,27 @@ async def test_token_makes_a_repeated_insert_a_no_op(http: httpx.AsyncClient) ->
     assert await done(http, "SELECT count() FROM token_target") == "40\n"
 
 
-async def test_materialized_columns_may_be_given(http: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("rows", [1, 100_000])
+async def test_materialized_columns_may_be_given(http: httpx.AsyncClient, rows: int) -> None:
     columns = "a UInt64, m UInt64 MATERIALIZED a + 1, d UInt64 DEFAULT a + 2"
-    await done(http, f"CREATE OR REPLACE TABLE computed ({columns}) ENGINE = MergeTree ORDER BY a")
-    given = arrow_stream(pa.table({"a": pa.array([1], pa.uint64()), "m": pa.array([9], pa.uint64())}))
-    for place in ({"insert_allow_materialized_columns": "1"}, {}):
-        settings = "" if place else "SETTINGS insert_allow_materialized_columns = 1 "
-        query = f"INSERT INTO computed (a, m) {settings}FORMAT ArrowStream"
-        assert (await http.post("/", params={"query": query, **place}, content=given)).status_code == 200
-    assert await done(http, "SELECT a, m, d FROM computed") == "1\t9\t3\n1\t9\t3\n"
+    window = "SETTINGS non_replicated_deduplication_window = 100"
+    await done(http, f"CREATE OR REPLACE TABLE computed ({columns}) ENGINE = MergeTree ORDER BY a {window}")
+    given = arrow_stream(pa.table({"m": pa.array([9] * rows, pa.int16()), "a": pa.array(range(rows), pa.uint64())}))
+    for token in ("x", "x", "y"):
+        settings = f"SETTINGS insert_allow_materialized_columns = 1, insert_deduplication_token = '{token}'"
+        query = f"INSERT INTO computed (a, m) {settings} FORMAT ArrowStream"
+        response = await http.post("/", params={"query": query}, content=given)
+        assert response.status_code == 200, response.text
+    assert await done(http, "SELECT count(), sum(m), max(d - a) FROM computed") == f"{2 * rows}\t{2 * rows * 9}\t2\n"
+    by_place = await sql(http, "INSERT INTO computed (m, a) FORMAT CSV\n5,1\n", insert_allow_materialized_columns="1")
+    assert by_place.status_code == 200, by_place.text
+    assert await done(http, "SELECT a FROM computed WHERE m = 5") == "1\n"
+    unlisted = await sql(http, "INSERT INTO computed FORMAT CSV\n5,1\n", insert_allow_materialized_columns="1")
+    assert unlisted.headers["x-clickhouse-exception-code"] == "48"
+    unknown = await sql(http, "INSERT INTO computed (a, z) FORMAT CSV\n5,1\n", insert_allow_materialized_columns="1")
+    assert unknown.headers["x-clickhouse-exception-code"] in ("16", "47")
+    cut_short = await http.post("/", params={"query": query.replace("'y'", "'z'")}, content=given[:-100])
+    assert cut_short.status_code != 200
 
 
 async def test_exchange_tables(http: httpx.AsyncClient) -> None:

@@ -84,8 +84,9 @@ def test_insert_reads_its_rows_from_a_path_with_quotes() -> None:
     assert insert.from_file("/it's") == (
         "INSERT INTO t (a) -- note\nFROM INFILE '/it\\'s' COMPRESSION 'none' SETTINGS x = 1 FORMAT CSV"
     )
-    assert insert.from_select("/p", {"a": "Enum8('x' = 1)"}).endswith(
-        "SETTINGS x = 1 SELECT `a` FROM file('/p', 'CSV', '`a` Enum8(\\'x\\' = 1)')"
+    assert insert.from_select("/p") == (
+        "INSERT INTO t (a) -- note\nSETTINGS x = 1, use_structure_from_insertion_table_in_table_functions = 1 "
+        "SELECT `a` FROM file('/p', 'CSV', 'auto')"
     )
 
 

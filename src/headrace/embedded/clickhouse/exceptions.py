@@ -14,7 +14,6 @@ from typing import Final
 class Code(enum.IntEnum):
     """The error codes that this interface raises by itself. The engine has some nine hundred more."""
 
-    NO_SUCH_COLUMN_IN_TABLE = 16
     BAD_ARGUMENTS = 36
     NOT_IMPLEMENTED = 48
     SYNTAX_ERROR = 62

@@ -7,7 +7,7 @@ Pure functions over bytes; everything else about SQL is the engine's business an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,7 @@ _SETTINGS_AFTER_FORMAT: Final = re.compile(
 )
 _FORMAT_NAME: Final = re.compile(rb"\s+(\w+)")
 _DATA_SEPARATOR: Final = re.compile(rb"[^\S\n]*\n?")
+_TYPES_OF_TABLE: Final = "use_structure_from_insertion_table_in_table_functions"
 _SELECTS: Final = frozenset((b"SELECT", b"WITH", b"FROM", b"EXPLAIN", b"WATCH"))
 
 
@@ -64,12 +65,12 @@ class InlineInsert:
         source = f"FROM INFILE {quoted(path)} COMPRESSION 'none'"
         return f"{self.target}\n{source} {self.settings} FORMAT {self.format}"
 
-    def from_select(self, path: str, types: Mapping[str, str]) -> str:
-        """The same INSERT as INSERT … SELECT, for what FROM INFILE cannot do. `types` has those of the columns."""
+    def from_select(self, path: str) -> str:
+        """The same INSERT as INSERT … SELECT, for what FROM INFILE cannot do. The columns must be listed."""
         columns = ", ".join(map(identifier, self.columns))
-        structure = quoted(", ".join(f"{identifier(column)} {types[column]}" for column in self.columns))
-        source = f"file({quoted(path)}, {quoted(self.format)}, {structure})"
-        return f"{self.target}\n{self.settings} SELECT {columns} FROM {source}"
+        # The rows have the types and the order of the listed columns; nothing is guessed from them.
+        settings = f"{self.settings or 'SETTINGS'}{',' if self.settings else ''} {_TYPES_OF_TABLE} = 1"
+        return f"{self.target}\n{settings} SELECT {columns} FROM file({quoted(path)}, {quoted(self.format)}, 'auto')"
 
 
 def tokens(text: bytes) -> Iterator[Token]:
