@@ -15,7 +15,7 @@ import msgspec
 from headrace.warehouse.watermark import NOTHING, Watermark
 
 _DATA = b'\n\t],\n\n\t"data":\n\t['
-_END = b"\n\t],"
+_END = b'\n\t],\n\n\t"'
 _ROWS = re.compile(rb'"rows": (\d+)')
 
 
@@ -28,7 +28,7 @@ class Column(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`data` and `columns` are JSON arrays as bytes; `rows` counts them; `elapsed_ms` is the time ClickHouse took."""
+    """`data` and `columns` are JSON arrays as ClickHouse wrote them; `rows` counts rows; `elapsed_ms` is its time."""
 
     query: str
     columns: bytes
@@ -46,12 +46,13 @@ class Answer:
         """
         columns_end = raw.index(_DATA)
         data_start = columns_end + len(_DATA)
-        data_end = raw.index(_END, data_start - 1)
+        # From the end, where it is near: what may follow the rows (totals, extremes) never closes with a bracket.
+        data_end = raw.rindex(_END, data_start - 1)
         rows = _ROWS.search(raw, data_end)
         return cls(
             query=query,
-            columns=_compact(raw[raw.index(b"[") : columns_end] + b"]"),
-            data=_compact(b"[" + raw[data_start:data_end] + b"]"),
+            columns=on_one_line(raw[raw.index(b"[") : columns_end] + b"]"),
+            data=raw[data_start - 1 : data_end] + b"]",
             rows=int(rows[1]) if rows else 0,
             watermark=watermark,
             elapsed_ms=elapsed_ms,
@@ -94,5 +95,6 @@ def age(watermark: Watermark, now: datetime | None = None) -> float | None:
     return max(0.0, ((now or datetime.now(UTC)) - watermark.written_at).total_seconds())
 
 
-def _compact(json: bytes) -> bytes:
+def on_one_line(json: bytes) -> bytes:
+    """The same JSON without the newlines and tabs between its parts. Not done to every answer: 9 MB take 20 ms."""
     return json.translate(None, b"\n\t")

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.errors import Error, Unavailable
 from headrace.events.position import Position
-from headrace.queries.answer import Answer
+from headrace.queries.answer import Answer, on_one_line
 from headrace.queries.catalog import Query
 from headrace.queries.execute import Executor
 from headrace.queries.parameters import Values
@@ -133,7 +133,7 @@ async def events(
             elif isinstance(said, Error):
                 yield server_sent_event("failure", msgspec.json.encode(said.as_dict()))
             else:
-                yield server_sent_event("answer", said.as_json(), id=str(said.watermark.position))
+                yield server_sent_event("answer", on_one_line(said.as_json()), id=str(said.watermark.position))
 
 
 KEEPALIVE = b": still here\n\n"
