@@ -1,1 +1,11 @@
-"""CQRS for Python: commands into PostgreSQL, answers out of ClickHouse."""
+"""CQRS for Python: commands into PostgreSQL, answers out of ClickHouse.
+
+These are the names that a project's own files use; everything else is reached through the command line and HTTP.
+"""
+
+from headrace.commands.decider import decider
+from headrace.errors import Rejected
+from headrace.events.command import Command
+from headrace.events.event import Event
+
+__all__ = ["Command", "Event", "Rejected", "decider"]

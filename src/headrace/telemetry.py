@@ -16,7 +16,10 @@ LEVELS = ("debug", "info", "warning", "error")
 def configure(level: str = "info") -> None:
     """Set up logging for this process. Calling it again replaces the earlier set-up."""
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+        # The plain traceback: the usual one shows local variables, which is row data.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headrace.bus.batch import Batch
 from headrace.events.event import Event
-from headrace.events.position import ORDINAL_MAX, Position
+from headrace.events.position import Position
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
@@ -58,7 +58,7 @@ def make_batch(lsn: int, events: Sequence[tuple[str, dict[str, object]]]) -> Bat
     )
     return Batch(
         first=Position(lsn, 0),
-        last=Position(lsn, ORDINAL_MAX),
+        last=Position(lsn + 7),
         confirm_lsn=lsn + 8,
         committed_at=now,
         transactions=1,

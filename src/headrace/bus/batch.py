@@ -38,7 +38,7 @@ class Batch:
     A batch that ends with a whole transaction has `confirm_lsn`, the end of that transaction in the log, which may be
     confirmed to PostgreSQL once the batch is durable, and `last` is `Position(confirm_lsn - 1)`: behind every change of
     that transaction, and before the next one, whose commit LSN may be `confirm_lsn` itself. A batch that ends inside a
-    giant transaction has the position of its last change as `last` and 0 as `confirm_lsn`; the next batch goes on there.
+    giant transaction has the position of its last change as `last` and 0 as `confirm_lsn`; the next one goes on there.
 
     `committed_at` is the commit time of the last transaction, `transactions` how many of them end in the batch.
     """

@@ -79,7 +79,7 @@ def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
 
     Raises Lost when the server is not there or busy, Refused when it will not have us.
     """
-    connection = _connect(address.url)
+    connection = connect_replication(address.url)
     names = address.publication.replace('"', '""').replace("'", "''")
     command = (
         f'START_REPLICATION SLOT "{address.slot}" LOGICAL {Position(start_lsn)} '
@@ -93,7 +93,8 @@ def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
         raise
 
 
-def _connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+def connect_replication(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A connection that speaks the replication protocol. Raises Lost and Refused."""
     options = " ".join([str(conninfo_to_dict(url).get("options") or ""), *(f"-c {k}={v}" for k, v in SESSION.items())])
     conninfo = make_conninfo(
         url,

@@ -20,7 +20,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from headrace.capture.connection import CONNECT_MAX_S, SlotAddress, refused_sqlstate
+from headrace.capture.connection import CONNECT_MAX_S, Lost, Refused, SlotAddress, refused_sqlstate
+from headrace.capture.new_slot import NewSlot, create_slot
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
 from headrace.events.position import START, Position
 from headrace.telemetry import logger
@@ -30,7 +31,7 @@ log = logger(__name__)
 VERSION_MIN = 14
 _STATEMENT_MAX_S = 60
 _POLL_S = 0.05
-_BEGINS = re.compile(r"headrace: slot (\S+) begins at (\S+)")
+_BEGINS = re.compile(r"headrace: slot (\S+) begins at (\S+) behind (\S+)")
 _PLUGIN = "pgoutput"
 _WAL_LEVEL_HINT = (
     "Run ALTER SYSTEM SET wal_level = 'logical'; and restart PostgreSQL. Amazon RDS and Aurora: set "
@@ -43,9 +44,12 @@ _Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare_slot` found. `begins_at` is where the slot began; `created`: it did so just now."""
+    """What `prepare_slot` found. `begins_at` is where the slot began; `created`: it did so just now. `snapshot` is
+    PostgreSQL's text of what had been committed before.
+    """
 
     begins_at: int
+    snapshot: str
     created: bool
     wal_sender_timeout_s: float
 
@@ -60,11 +64,17 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
         server = await _check_server(connection)
         comment = await _prepare_publication(connection, address, tables)
         slot = await _read_slot(connection, address)
-        created = slot is None
-        confirmed = await _create_slot(connection, address) if slot is None else int(slot["confirmed_lsn"])
-        begins_at = await _remember_begin(connection, address, comment, confirmed, created=created)
+        begin = _read_begin(address, comment)
+        if slot is not None and begin is None:  # it was made, and its maker killed before it could say so
+            await _wait_until_free(connection, address, takeover_s)
+            await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
+            slot = None
+        created = slot is None or begin is None
+        if created:
+            begin = await _create_slot(connection, address)
+        assert begin is not None
         await _wait_until_free(connection, address, takeover_s)
-        return Prepared(begins_at, created, server["wal_sender_timeout_ms"] / 1000)
+        return Prepared(begin.begins_at, begin.snapshot, created, server["wal_sender_timeout_ms"] / 1000)
 
 
 async def check_server(url: str) -> None:
@@ -83,7 +93,7 @@ async def check_resume(address: SlotAddress, prepared: Prepared, after: Position
         if slot is None:
             raise _missing(address)
         confirmed, current = int(slot["confirmed_lsn"]), int(slot["current_lsn"])
-        expected = prepared.begins_at if after == START else after.lsn + 1
+        expected = max(prepared.begins_at, after.lsn + 1)
         if prepared.created and after != START:
             await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
             raise _gap(address, after, "The slot was missing, and a new one holds nothing of what was before it.")
@@ -203,34 +213,39 @@ async def _prepare_publication(connection: _Connection, address: SlotAddress, ta
     return comment
 
 
-async def _create_slot(connection: _Connection, address: SlotAddress) -> int:
+async def _create_slot(connection: _Connection, address: SlotAddress) -> NewSlot:
+    """Make the slot, and write down where it begins: what lies before is read from the tables."""
     try:
-        created = await _read_one(connection, "create_slot", slot=address.slot)
-        log.info("slot_created", slot=address.slot, begins_at=str(Position(created["confirmed_lsn"])))
-        return int(created["confirmed_lsn"])
-    except psycopg.errors.DuplicateObject as error:
-        raise AlreadyRunning(
-            f"Another process made the slot {address.slot!r} at this moment.", hint="Start again."
+        begin = await asyncio.to_thread(create_slot, address)
+    except Lost as error:
+        raise Unavailable("PostgreSQL cannot be reached.", str(error).strip(), "Start it, or wait.") from error
+    except Refused as error:
+        if error.sqlstate == "42710":
+            raise AlreadyRunning(
+                f"Another process made the slot {address.slot!r} at this moment.", hint="Start again."
+            ) from error
+        raise InvalidConfiguration(
+            "PostgreSQL refuses to make a replication slot.", str(error), "Raise max_replication_slots, or drop one."
         ) from error
+    text = f"headrace: slot {address.slot} begins at {Position(begin.begins_at)} behind {begin.snapshot}"
+    statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
+    await connection.execute(statement.format(sql.Identifier(address.publication), sql.Literal(text)))
+    log.info("slot_created", slot=address.slot, begins_at=str(Position(begin.begins_at)))
+    return begin
 
 
-async def _remember_begin(
-    connection: _Connection, address: SlotAddress, comment: str | None, confirmed: int, *, created: bool
-) -> int:
-    """Where the slot began. Without a note of it nothing was ever read from the slot, so it begins where it is."""
+def _read_begin(address: SlotAddress, comment: str | None) -> NewSlot | None:
+    """Where the slot began, as its maker wrote it down."""
     note = _BEGINS.fullmatch(comment or "")
-    if note and note[1] != address.slot:
+    if note is None:
+        return None
+    if note[1] != address.slot:
         raise InvalidConfiguration(
             f"The publication {address.publication!r} belongs to the slot {note[1]!r}.",
             f"Here the slot is {address.slot!r}.",
             "Use one publication for each slot.",
         )
-    if note and not created:
-        return Position.parse(note[2]).lsn
-    text = f"headrace: slot {address.slot} begins at {Position(confirmed)}"
-    statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
-    await connection.execute(statement.format(sql.Identifier(address.publication), sql.Literal(text)))
-    return confirmed
+    return NewSlot(Position.parse(note[2]).lsn, note[3])
 
 
 async def _wait_until_free(connection: _Connection, address: SlotAddress, takeover_s: float) -> None:

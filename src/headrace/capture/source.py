@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from headrace.bus.batch import Batch, Idle
 from headrace.capture.assembly import Assembler
+from headrace.capture.backlog import EVENTS_TABLE, Backlog
 from headrace.capture.buffer import Buffer
 from headrace.capture.connection import Refused, SlotAddress
 from headrace.capture.reader import Reader
@@ -50,7 +52,7 @@ class Source:
     rows. `takeover_s` is how long to wait for a slot that another connection still holds.
 
     Use it in this order: `prepare`, `start`, then `next_batch` and `confirm` for ever, `close`. One task at a time may
-    wait in `next_batch`.
+    wait in `next_batch`. Events that are older than the slot come first, from their table.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Source:
         self._prepared: Prepared | None = None
         self._reader: Reader | None = None
         self._assembler: Assembler | None = None
+        self._backlog: Backlog | None = None
+        self._start_reading: Callable[[], None] | None = None
         self._epoch = 0
         self._told = START
 
@@ -100,6 +104,13 @@ class Source:
         confirmed_lsn = await check_resume(self._address, self._prepared, after)
         self._loop = asyncio.get_running_loop()
         self._told = after
+        if after.lsn < self._prepared.begins_at and EVENTS_TABLE in self._tables:
+            self._backlog = Backlog(
+                postgres_url=self._address.url,
+                snapshot=self._prepared.snapshot,
+                after=after,
+                rows_max=self._rows_max,
+            )
         self._assembler = Assembler(after=after, rows_max=self._rows_max, bytes_max=self._bytes_max)
         timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
         self._reader = Reader(
@@ -109,7 +120,10 @@ class Source:
             status_interval_s=min(_STATUS_INTERVAL_MAX_S, timeout_s / _STATUSES_PER_TIMEOUT),
             takeover_s=max(self._takeover_s, timeout_s),
         )
-        self._reader.start(resume_lsn=after.lsn, confirmed_lsn=confirmed_lsn)
+        begin_lsn = max(after.lsn, self._prepared.begins_at - 1)
+        self._start_reading = partial(self._reader.start, resume_lsn=begin_lsn, confirmed_lsn=confirmed_lsn)
+        if self._backlog is None:
+            self._start_reading()
 
     async def next_batch(self, *, last: Position | None = None, wait_s: float) -> Batch | Idle | None:
         """What has arrived, whole transactions, up to the limits; waits for something, `wait_s` seconds at most.
@@ -122,6 +136,10 @@ class Source:
         server ended it for a reason not known here.
         """
         assert self._reader is not None, "start() comes first"
+        if self._backlog is not None:
+            if (page := await self._backlog.next(last=last)) is not None:
+                return page
+            self._end_backlog()
         self._buffer.lift_limit(last is not None)
         self._reader.wake()
         began = time.monotonic()
@@ -139,6 +157,12 @@ class Source:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limit_s - waited_s):
                     await self._news.wait()
+
+    def _end_backlog(self) -> None:
+        """Everything older than the slot is handed out: go on with the log."""
+        assert self._start_reading is not None
+        self._backlog = None
+        self._start_reading()
 
     def confirm(self, lsn: int) -> None:
         """Everything before `lsn` is durable downstream: a batch's `confirm_lsn` or an Idle's `lsn`, once its watermark

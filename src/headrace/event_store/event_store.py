@@ -154,6 +154,10 @@ class EventStore:
         """Where the log is now: when the watermark has passed this, all that is committed is visible."""
         return await read.read_position(self._pool)
 
+    async def find_place(self, *, before_last: int) -> Place:
+        """The place to read on from, to see the last `before_last` events and all that follow."""
+        return await read.find_place(self._pool, before_last)
+
     async def count_events(self) -> int:
         """How many events there are, counted one by one."""
         return await read.count_events(self._pool)

@@ -108,6 +108,12 @@ async def read_position(pool: Pool) -> Position:
     return Position.parse((await _fetch(pool, "read_position", {}))[0][0])
 
 
+async def find_place(pool: Pool, before_last: int) -> Place:
+    """See EventStore.find_place."""
+    rows = await _fetch(pool, "find_place", {"before_last": before_last})
+    return Place(int(rows[0][0]), rows[0][1], rows[0][2]) if rows else BEGINNING
+
+
 async def count_events(pool: Pool) -> int:
     """See EventStore.count_events."""
     return int((await _fetch(pool, "count_events", {}))[0][0])

@@ -123,9 +123,7 @@ class Loader:
             for level in self._models.levels(READY):
                 await _all(self._advance_or_fail(model, plan, verify=verify) for model in level)
                 self._on_step("advanced:" + ",".join(model.name for model in level))
-        # Nothing else can have committed between a commit record and its end.
-        end = max(plan.last, Position(batch.confirm_lsn - 1)) if batch.confirm_lsn else plan.last
-        await self._vouch(plan.batch, end, plan.committed_at)
+        await self._vouch(plan.batch, plan.last, plan.committed_at)
         self._on_step("watermark_written")
 
     async def _advance_or_fail(self, model: ReadModel, plan: Plan, *, verify: bool) -> None:

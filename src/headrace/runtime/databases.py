@@ -20,6 +20,7 @@ from urllib.parse import quote
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import InvalidConfiguration, Unavailable
+from headrace.runtime.supervisor import Child, keeping
 from headrace.settings import Settings
 
 # The user that ClickHouse's own clients assume when none is named.
@@ -53,7 +54,8 @@ class Databases:
 async def open_databases(settings: Settings) -> AsyncIterator[Databases]:
     """Attach to the project's databases, starting embedded ones when nobody else runs them.
 
-    Those that were started are stopped on the way out, ClickHouse first: it only ever follows PostgreSQL.
+    Those that were started are kept running, and stopped on the way out, ClickHouse first: it only ever follows
+    PostgreSQL.
     """
     if settings.postgres.url and settings.clickhouse.url:
         yield Databases(Addresses(settings.postgres.url, settings.clickhouse.url))
@@ -67,6 +69,12 @@ async def open_databases(settings: Settings) -> AsyncIterator[Databases]:
         async with AsyncExitStack() as stack:
             databases = await _start(settings, stack)
             _write_addresses(settings.data / "addresses.json", databases.addresses)
+            children: list[tuple[str, Child]] = []
+            if databases.postgres is not None:
+                children.append(("postgres", databases.postgres))
+            if databases.clickhouse is not None:
+                children.append(("clickhouse", databases.clickhouse))
+            await stack.enter_async_context(keeping(children, on_failure=lambda: None))
             yield databases
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from headrace.commands.domain import Domain
+from headrace.dashboards.definition import Dashboards
 from headrace.errors import Error, InvalidConfiguration
+from headrace.queries.catalog import Catalog
 from headrace.settings import Settings
 
 
@@ -23,22 +25,27 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`domain` is empty for a project that only mirrors."""
+    """What a user wrote, checked as far as can be without a database."""
 
     settings: Settings
     domain: Domain
     statements: list[Statement]
+    catalog: Catalog
+    dashboards: Dashboards
 
     @classmethod
     def load(cls, settings: Settings) -> Project:
         """Read the folder. Raises InvalidConfiguration naming the file that is wrong."""
         module = load_module(settings.root / "domain.py")
+        catalog = Catalog.load(settings.root / "queries")
         return cls(
             settings=settings,
             domain=Domain.from_module(module),
             statements=[
                 Statement(path, path.read_text()) for path in sorted((settings.root / "streams").glob("*.sql"))
             ],
+            catalog=catalog,
+            dashboards=Dashboards.load(settings.root / "dashboards", catalog),
         )
 
 

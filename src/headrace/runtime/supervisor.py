@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -98,19 +98,27 @@ async def _start(child: Child) -> str:
     return ""
 
 
-async def supervise(children: Sequence[tuple[str, Child]], stop: asyncio.Event) -> None:
-    """Keep started children running until `stop` is set or one of them cannot be kept; does not stop them."""
-    keepers = [asyncio.create_task(keep_running(name, child)) for name, child in children]
-    stopped = asyncio.create_task(stop.wait())
+@asynccontextmanager
+async def keeping(children: Sequence[tuple[str, Child]], *, on_failure: Callable[[], None]) -> AsyncIterator[None]:
+    """Keep started children running for as long as the block runs. Does not stop them.
+
+    When one cannot be kept running it is logged, and `on_failure` is called; the others go on.
+    """
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("child_given_up", reason=str(error))
+            on_failure()
+
+    tasks = [asyncio.create_task(keep_running(name, child)) for name, child in children]
+    for task in tasks:
+        task.add_done_callback(ended)
     try:
-        done, _ = await asyncio.wait([*keepers, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopped}:
-            task.result()
+        yield
     finally:
-        for task in [*keepers, stopped]:
+        for task in tasks:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*keepers, stopped, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

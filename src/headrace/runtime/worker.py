@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from random import random
-from typing import Any, TypeVar
 
 from headrace.bus.batch import Batch, Idle
 from headrace.capture.source import Source
-from headrace.errors import Unavailable
-from headrace.events.position import Position
+from headrace.event_store.connection import connect
+from headrace.event_store.migrate import migrate
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
-from headrace.read_models.loader import BACKOFF_S, Loader
+from headrace.read_models.loader import Loader
 from headrace.read_models.model import ReadModels
 from headrace.runtime.databases import Addresses
 from headrace.runtime.project import Project
+from headrace.runtime.waiting import until_stopped, waiting
 from headrace.settings import Settings
 from headrace.streaming_sql.definition import Definition, define_all
 from headrace.streaming_sql.parser import parse
@@ -31,12 +30,9 @@ from headrace.warehouse.schema import create_schema
 
 log = logger(__name__)
 
-PUBLICATION = "headrace"
 EVENTS_TABLE = "headrace.events"
 HEARTBEAT_S = 1.0
 NEXT_BATCH_WAIT_S = 0.2
-
-Result = TypeVar("Result")
 
 
 def _ignore(step: str) -> None:
@@ -72,21 +68,26 @@ class Worker:
         self._project = project
         self._clickhouse = clickhouse
         self._on_step = on_step
+        self._postgres_url = addresses.postgres_url
         self._source = Source(
             postgres_url=addresses.postgres_url,
             slot=settings.slot,
-            publication=PUBLICATION,
+            publication=settings.slot,
             tables=[EVENTS_TABLE],
             buffer_bytes_max=settings.capture.buffer_bytes_max,
             batch_rows_max=settings.capture.batch_rows_max,
         )
-        named = {"clickhouse": clickhouse, "source": settings.project}
-        self._models = ReadModels()
-        self._advance = Advance(**named)
-        self._loader = Loader(**named, models=self._models, advance=self._advance, on_step=on_step)
-        self._deployer = Deployer(**named, models=self._models, event_types=project.domain.event_types.by_name())
+        source = settings.project
+        self._models = models = ReadModels()
+        self._advance = advance = Advance(clickhouse=clickhouse, source=source)
+        self._loader = loader = Loader(
+            clickhouse=clickhouse, source=source, models=models, advance=advance, on_step=on_step
+        )
+        self._deployer = deployer = Deployer(
+            clickhouse=clickhouse, source=source, models=models, event_types=project.domain.events.by_name()
+        )
         self._keeper = Keeper(
-            **named, models=self._models, loader=self._loader, advance=self._advance, deployer=self._deployer
+            clickhouse=clickhouse, source=source, models=models, loader=loader, advance=advance, deployer=deployer
         )
 
     async def run(self) -> None:
@@ -101,9 +102,10 @@ class Worker:
 
     async def _resume(self) -> None:
         """Everything between a start, however the last one ended, and the first new batch."""
+        await migrate_store(self._postgres_url)
         await self._source.prepare()
         await create_schema(self._clickhouse)
-        await create_event_views(self._clickhouse, self._project.domain.event_types)
+        await create_event_views(self._clickhouse, self._project.domain.events)
         await self._advance.resume()
         await self._deployer.resume()
         unfinished = await self._loader.resume()
@@ -139,9 +141,7 @@ class Worker:
             self._on_step("confirmed")
 
     async def _vouch(self, idle: Idle | None) -> None:
-        # A commit record may begin where the log ends now, so all that is certain lies before that byte.
-        position = Position(idle.lsn - 1) if idle else self._loader.watermark.position
-        await self._loader.vouch(position)
+        await self._loader.vouch(idle.position if idle else self._loader.watermark.position)
         if idle:
             self._source.confirm(idle.lsn)
 
@@ -150,35 +150,10 @@ class Worker:
         return define_all(statements, self._deployer.aggregates)
 
 
-async def waiting(what: str, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do the work; while a database is away, say so, back off and do it again."""
-    attempt = 0
-    while True:
-        try:
-            return await work()
-        except Unavailable as error:
-            pause_s = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)] * (0.5 + random())
-            log.warning(f"{what}_waits", attempt=attempt, pause_s=round(pause_s, 2), reason=str(error))
-            await asyncio.sleep(pause_s)
-            attempt += 1
-
-
-async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until it ends or `stop` is set; raise what it raised."""
-    stopped, working = asyncio.create_task(stop.wait()), asyncio.create_task(work)
+async def migrate_store(postgres_url: str) -> None:
+    """Make the events table, if nobody did: the publication needs it."""
+    connection = await connect(postgres_url)
     try:
-        await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            _raise_first(working)
+        await migrate(connection)
     finally:
-        for task in (stopped, working):
-            task.cancel()
-        await asyncio.gather(stopped, working, return_exceptions=True)
-
-
-def _raise_first(task: asyncio.Task[None]) -> None:
-    """Raise what ended the task; of a group of failures, the first: the others followed from it."""
-    try:
-        task.result()
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
+        await connection.close()

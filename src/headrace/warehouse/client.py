@@ -99,6 +99,14 @@ class ClickHouse:
             result = await self._client.query(sql, parameters=_bound(parameters), settings=dict(settings or {}))
         return result.result_rows
 
+    async def table(
+        self, sql: str, *, settings: ClickHouseSettings | None = None
+    ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Run one SELECT and give the names of its columns and its rows. For small answers, like `rows`."""
+        with translated(self.url):
+            result = await self._client.query(sql, settings=dict(settings or {}))
+        return result.column_names, result.result_rows
+
     async def raw(
         self,
         sql: str,

@@ -15,8 +15,6 @@ from headrace.errors import InvalidConfiguration
 from headrace.events.event import Event
 from headrace.warehouse.client import ClickHouse
 
-POSITION_COLUMNS = ("_lsn", "_ordinal", "_batch")
-
 _SCALARS: dict[type, str] = {
     inspect.StrType: "String",
     inspect.IntType: "Int64",

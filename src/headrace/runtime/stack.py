@@ -1,0 +1,24 @@
+"""Roles beside each other: `headrace worker` and `headrace serve` as child processes, kept running together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from headrace.runtime.supervisor import Role, keeping
+from headrace.settings import Settings
+
+
+@asynccontextmanager
+async def run_roles(settings: Settings, verbs: Sequence[str], stop: asyncio.Event) -> AsyncIterator[list[Role]]:
+    """Run each verb as a child process and keep it running; `stop` is set when one cannot be kept."""
+    roles = [Role(verb, root=settings.root) for verb in verbs]
+    try:
+        for role in roles:
+            await role.start()
+        async with keeping([(role.name, role) for role in roles], on_failure=stop.set):
+            yield roles
+    finally:
+        for role in reversed(roles):
+            await role.stop()
