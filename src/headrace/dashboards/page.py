@@ -23,6 +23,9 @@ from headrace.queries.catalog import Catalog, Query
 from headrace.queries.execute import Executor
 from headrace.queries.live import INTERVAL_S, KEEPALIVE, LiveClients, follow
 from headrace.queries.parameters import Values
+from headrace.telemetry import logger
+
+log = logger(__name__)
 
 # A page waits this long for its tiles; what takes longer arrives over the live feed.
 FIRST_PAINT_S = 1.5
@@ -47,7 +50,14 @@ class TileRequest:
 
     def show(self, said: Answer | Error) -> TileView:
         """The tile with what its query said."""
-        return failed(self.id, self.tile, said) if isinstance(said, Error) else view(self.id, self.tile, said)
+        if isinstance(said, Error):
+            return failed(self.id, self.tile, said)
+        try:
+            return view(self.id, self.tile, said)
+        except Exception as error:
+            # A defect of ours in one tile must not take the page with it.
+            log.error("tile_failed", query=self.query.name, tile=self.tile.title, exc_info=error)
+            return failed(self.id, self.tile, Error("This tile cannot be shown.", type(error).__name__))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ QUERIES = {
     "greedy": "SELECT groupArray(number) FROM numbers(100000000)",
     "missing_table": "SELECT * FROM not_there_yet",
     "missing_column": "SELECT nonsense FROM counted",
-    "breaks_midway": "SELECT throwIf(number = 900000) AS a FROM numbers(1000000) SETTINGS max_block_size = 1000",
+    "breaks_midway": (
+        "-- rows_max: 2000000\n"
+        "SELECT throwIf(number = 900000) AS a FROM numbers(1000000) SETTINGS max_block_size = 1000, max_threads = 1"
+    ),
     "writes": "SELECT 1 SETTINGS readonly = 0",
 }
 
