@@ -355,8 +355,9 @@ def test_messages_are_framed_as_a_plain_loop_would(bodies: list[tuple[int, bytes
     found: list[int] = []
     at = 0
     for end in [*range(split, len(raw), split), len(raw)]:
-        starts, at = find_messages(data, at, end)
-        found += starts.tolist()
+        starts, ends, others, at = find_messages(data, at, end)
+        found += sorted([*starts.tolist(), *(start for start, _ in others)])
+        assert sorted([*ends.tolist(), *(stop for _, stop in others)])[-1:] in ([], [at])
 
     assert found == expected
     assert at == len(raw)

@@ -13,16 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.capture.framing import HEAD_BYTES, Bytes, find_messages, message_bytes
+from headrace.capture.framing import HEAD_BYTES, WAL_HEAD_BYTES, Bytes, find_messages, message_bytes
 from headrace.capture.pgoutput import COMMIT, Messages
 
 _SEGMENT_BYTES = (16 << 10, 4 << 20)
 _SEGMENTS = 8
-_COPY_DATA, _WAL_DATA = ord("d"), ord("w")
-_WAL_HEAD_BYTES = HEAD_BYTES + 25
-"""'d' and length, then 'w', where the data starts and ends in the log, and the server's clock."""
-
-
+_WAL_END = HEAD_BYTES + 1 + 8
 _MESSAGES_WORTH_TAKING = 4096
 
 
@@ -101,26 +97,17 @@ class Buffer:
         """`count` bytes were put into the space. Returns the complete messages that are no WAL data, heads included."""
         data = self._current
         self._filled += count
-        starts, self._framed = find_messages(data, self._framed, self._filled)
-        if not len(starts):
-            return []
-        ends = np.append(starts[1:], self._framed)
-        is_data = (data[starts] == _COPY_DATA) & (ends - starts > _WAL_HEAD_BYTES)
-        is_data &= data[np.minimum(starts + HEAD_BYTES, len(data) - 1)] == _WAL_DATA
-        others: list[memoryview] = []
-        if not is_data.all():
-            others = [data.data[starts[i] : ends[i]] for i in np.flatnonzero(~is_data)]
-            starts, ends = starts[is_data], ends[is_data]
+        starts, ends, others, self._framed = find_messages(data, self._framed, self._filled)
         if len(starts):
-            at = int(starts[-1]) + HEAD_BYTES + 1 + 8
+            messages = Messages(data, starts + WAL_HEAD_BYTES, ends)
+            at = int(starts[-1]) + _WAL_END
             self.received_lsn = int.from_bytes(data[at : at + 8].tobytes(), "big")
-            messages = Messages(data, starts + _WAL_HEAD_BYTES, ends)
             complete = bool((data[messages.starts] == COMMIT).any())
             with self._lock:
                 self._waiting.append(messages)
                 self._untaken += len(messages)
                 self._worth_taking |= complete or self._untaken >= _MESSAGES_WORTH_TAKING
-        return others
+        return [data.data[start:end] for start, end in others]
 
     def nothing_before(self, lsn: int) -> None:
         """The server says that it has sent everything before `lsn`."""

@@ -9,7 +9,7 @@ the time. Pure: no I/O here, and nothing that knows what a message means.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,12 @@ Ints = npt.NDArray[np.int64]
 HEAD_BYTES = 5
 """The kind, then the length of what follows, which counts its own four bytes."""
 
+WAL_HEAD_BYTES = HEAD_BYTES + 25
+"""Of WAL data: 'd' and length, then 'w', where the data starts and ends in the log, and the server's clock."""
+
 _HEAD = Struct(">BI")
 _COPY_DATA, _WAL_DATA = ord("d"), ord("w")
 _LOOK_BYTES = HEAD_BYTES + 1
-_WAL_DATA_LENGTH_MIN = 4 + 25 + 1
 
 
 def big_endian(data: Bytes, bits: int) -> npt.NDArray[Any]:
@@ -34,27 +36,41 @@ def big_endian(data: Bytes, bits: int) -> npt.NDArray[Any]:
     return np.ndarray((max(0, len(data) - width + 1),), dtype=f">u{width}", buffer=data, strides=(1,))
 
 
-def find_messages(data: Bytes, begin: int, end: int) -> tuple[Ints, int]:
-    """Where each complete message in `data[begin:end]` starts, and where the first incomplete one does.
-
-    A message must start at `begin`. Raises Corrupt for a length that no message can have.
+class Found(NamedTuple):
+    """The complete messages of a window. `starts` and `ends` are those of WAL data, heads included; `others` are the
+    bounds of all other messages; at `rest` the first incomplete one begins.
     """
-    likely, following = _likely_wal_data(data, begin, end)
-    ends_of_runs = np.flatnonzero(following[:-1] != likely[1:])
-    runs: list[Ints] = []
+
+    starts: Ints
+    ends: Ints
+    others: list[tuple[int, int]]
+    rest: int
+
+
+def find_messages(data: Bytes, begin: int, end: int) -> Found:
+    """The complete messages in `data[begin:end]`; one must start at `begin`. Raises Corrupt for an impossible length."""
+    starts, ends = _likely_wal_data(data, begin, end)
+    breaks = np.flatnonzero(ends[:-1] != starts[1:])
+    if not len(breaks) and len(starts) and starts[0] == begin and ends[-1] == end:  # the common case, and much cheaper
+        return Found(starts, ends, [], end)
+    runs: list[tuple[Ints, Ints]] = []
+    others: list[tuple[int, int]] = []
     at = begin
     while True:
-        index = int(np.searchsorted(likely, at))
-        if index < len(likely) and likely[index] == at:
-            run = int(np.searchsorted(ends_of_runs, index))
-            final = int(ends_of_runs[run]) if run < len(ends_of_runs) else len(likely) - 1
-            runs.append(likely[index : final + 1])
-            at = int(following[final])
+        index = int(np.searchsorted(starts, at))
+        if index < len(starts) and starts[index] == at:
+            after = int(np.searchsorted(breaks, index))
+            stop = int(breaks[after]) + 1 if after < len(breaks) else len(starts)
+            runs.append((starts[index:stop], ends[index:stop]))
+            at = int(ends[stop - 1])
             continue
         length = message_bytes(data, at, end)
         if length is None or at + length > end:
-            return (np.concatenate(runs) if runs else np.empty(0, np.int64)), at
-        runs.append(np.array([at]))
+            return Found(_concatenate([run[0] for run in runs]), _concatenate([run[1] for run in runs]), others, at)
+        if length > WAL_HEAD_BYTES and data[at] == _COPY_DATA and data[at + HEAD_BYTES] == _WAL_DATA:
+            runs.append((np.array([at]), np.array([at + length])))  # 16 MiB or more
+        else:
+            others.append((at, at + length))
         at += length
 
 
@@ -79,5 +95,9 @@ def _likely_wal_data(data: Bytes, begin: int, end: int) -> tuple[Ints, Ints]:
     starts = starts[window[starts + HEAD_BYTES] == _WAL_DATA]
     lengths = big_endian(window, 32)[starts + 1].astype(np.int64)
     following = starts + 1 + lengths
-    real = (lengths >= _WAL_DATA_LENGTH_MIN) & (following <= len(window))
+    real = (lengths >= WAL_HEAD_BYTES) & (following <= len(window))
     return starts[real] + begin, following[real] + begin
+
+
+def _concatenate(pieces: list[Ints]) -> Ints:
+    return np.concatenate(pieces) if pieces else np.empty(0, np.int64)

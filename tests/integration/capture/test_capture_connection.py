@@ -17,7 +17,7 @@ from support.capture_side import DEADLINE_S, MIB, Database, new_database, read_r
 
 from headrace.bus.batch import Batch
 from headrace.capture.connection import LibpqStream, Lost, Refused, SocketStream, Stream
-from headrace.capture.framing import find_messages
+from headrace.capture.framing import WAL_HEAD_BYTES, find_messages
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.events.position import START
 
@@ -185,6 +185,6 @@ def read_transaction(stream: Stream) -> Counter[str]:
         assert time.monotonic() < end
         while count := stream.receive(piece):
             data += piece[:count]
-        starts, _ = find_messages(np.frombuffer(bytes(data), np.uint8), 0, len(data))
-        kinds = Counter(chr(data[start + 30]) for start in starts if data[start + 5] == ord("w"))
+        found = find_messages(np.frombuffer(bytes(data), np.uint8), 0, len(data))
+        kinds = Counter(chr(data[start + WAL_HEAD_BYTES]) for start in found.starts)
     return kinds
