@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,3 +36,15 @@ async def temporary_databases() -> AsyncIterator[TemporaryDatabases]:
         finally:
             await clickhouse.stop()
             await postgres.stop()
+
+
+@contextmanager
+def project_folder(files: Mapping[str, str]) -> Iterator[Path]:
+    """A project in a temporary folder, from file names and texts; its ports are free ones."""
+    with tempfile.TemporaryDirectory(prefix="headrace-", ignore_cleanup_errors=True) as name:
+        root = Path(name)
+        texts = {"headrace.toml": 'project = "temporary"\n\n[clickhouse]\nport = 0\n\n[http]\nport = 0\n', **files}
+        for path, text in texts.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        yield root
