@@ -73,6 +73,20 @@ class Database:
         )
         return confirmed, pid
 
+    async def drop_slot(self) -> None:
+        async def dropped() -> bool:
+            try:
+                await self.run(
+                    "SELECT pg_terminate_backend(active_pid, 5000), pg_drop_replication_slot(slot_name) "
+                    "FROM pg_replication_slots WHERE slot_name = %s",
+                    self.name,
+                )
+            except psycopg.errors.ObjectInUse:  # its reader was back faster
+                return False
+            return True
+
+        await until(dropped)
+
     async def close_sources(self) -> None:
         for source in self.sources:
             await source.close()

@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 def find_messages(data: Bytes, begin: int, end: int) -> Found:
-    """The complete messages in `data[begin:end]`; one must start at `begin`. Raises Corrupt for an impossible length."""
+    """The complete messages in `data[begin:end]`; one must start at `begin`. Corrupt for an impossible length."""
     starts, ends = _likely_wal_data(data, begin, end)
     breaks = np.flatnonzero(ends[:-1] != starts[1:])
     if not len(breaks) and len(starts) and starts[0] == begin and ends[-1] == end:  # the common case, and much cheaper

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from headrace.capture.backlog import LSN_MAX
 from headrace.capture.connection import CONNECT_MAX_S, Lost, Refused, SlotAddress, refused_sqlstate
 from headrace.capture.new_slot import NewSlot, create_slot
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
@@ -93,7 +94,9 @@ async def check_resume(address: SlotAddress, prepared: Prepared, after: Position
         if slot is None:
             raise _missing(address)
         confirmed, current = int(slot["confirmed_lsn"]), int(slot["current_lsn"])
-        expected = max(prepared.begins_at, after.lsn + 1)
+        # Only START and the backlog stand below a slot's begin. A place in the log does not: a slot that begins behind
+        # it was made anew, also when the process that made it was killed before it could find out.
+        expected = prepared.begins_at if after.lsn <= LSN_MAX else after.lsn + 1
         if prepared.created and after != START:
             await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
             raise _gap(address, after, "The slot was missing, and a new one holds nothing of what was before it.")

@@ -15,7 +15,7 @@ from functools import partial
 
 from headrace.bus.batch import Batch, Idle
 from headrace.capture.assembly import Assembler
-from headrace.capture.backlog import EVENTS_TABLE, Backlog
+from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX, Backlog
 from headrace.capture.buffer import Buffer
 from headrace.capture.connection import Refused, SlotAddress
 from headrace.capture.reader import Reader
@@ -104,7 +104,7 @@ class Source:
         confirmed_lsn = await check_resume(self._address, self._prepared, after)
         self._loop = asyncio.get_running_loop()
         self._told = after
-        if after.lsn < self._prepared.begins_at and EVENTS_TABLE in self._tables:
+        if after.lsn <= LSN_MAX and EVENTS_TABLE in self._tables:
             self._backlog = Backlog(
                 postgres_url=self._address.url,
                 snapshot=self._prepared.snapshot,
@@ -129,11 +129,12 @@ class Source:
         """What has arrived, whole transactions, up to the limits; waits for something, `wait_s` seconds at most.
 
         A transaction larger than the limits comes in several batches. `last` asks for the one batch that ends exactly
-        there, whatever the limits: a plan that a crash left unfinished. Idle says that nothing is left to hand out;
-        None that the time is over. Being cancelled loses nothing: the next call returns what this one had begun.
+        there, whatever the limits: a plan that a crash left unfinished. Idle, never with `last`, says that nothing is
+        left to hand out; None that the time is over. Being cancelled loses nothing: the next call returns what this
+        one had begun.
 
         Raises Corrupt, InvalidConfiguration or AlreadyRunning when the stream ended for good, Unavailable when the
-        server ended it for a reason not known here.
+        server ended it for a reason not known here. After an error close this and make a new one.
         """
         assert self._reader is not None, "start() comes first"
         if self._backlog is not None:
@@ -230,7 +231,7 @@ class Source:
                 f"It is read up to {idle.position}.",
                 "Was the publication changed? Rebuild the read models from the event store.",
             )
-        return idle if idle.position > self._told else None
+        return idle if last is None and idle.position > self._told else None
 
     def _tell(self, handed: Batch | Idle, position: Position) -> Batch | Idle:
         """From here on `position` is the caller's: neither told again nor read again after a lost connection."""

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from support.capture_side import Database, new_database, read_rows, until
@@ -66,19 +65,7 @@ async def test_a_slot_that_is_dropped_ends_the_stream(database: Database) -> Non
     source = await database.started()
     await database.append(1)
     await read_rows(source, 1)
-
-    async def dropped() -> bool:
-        try:
-            await database.run(
-                "SELECT pg_terminate_backend(active_pid, 5000), pg_drop_replication_slot(slot_name) "
-                "FROM pg_replication_slots WHERE slot_name = %s",
-                database.name,
-            )
-        except psycopg.errors.ObjectInUse:  # the source was back faster
-            return False
-        return True
-
-    await until(dropped)
+    await database.drop_slot()
 
     error = await fails(source)
 

@@ -128,6 +128,20 @@ async def test_a_new_slot_does_not_serve_read_models_that_already_hold_something
     assert not await database.run("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", database.name)
 
 
+async def test_a_slot_made_anew_is_found_out_although_its_maker_was_killed(database: Database) -> None:
+    """The same, one crash later: the new slot is there, and nobody remembers that it is new."""
+    source = await database.started()
+    await database.append(1)
+    _, (batch,) = await read_rows(source, 1)
+    await database.close_sources()
+    await database.drop_slot()
+    await database.append(2)
+    await database.source().prepare()
+
+    with pytest.raises(Corrupt, match="does not go on"):
+        await database.started(batch.last)
+
+
 async def test_a_position_behind_the_end_of_the_log_is_corrupt(database: Database) -> None:
     await database.started()
     await database.close_sources()
