@@ -66,7 +66,10 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
         comment = await _prepare_publication(connection, address, tables)
         slot = await _read_slot(connection, address)
         begin = _read_begin(address, comment)
-        if slot is not None and begin is None:  # it was made, and its maker killed before it could say so
+        if slot is not None and begin is None:
+            if comment != _making(address):
+                raise _foreign(address)
+            # Its maker was killed before it could say where it begins; nothing was read from it.
             await _wait_until_free(connection, address, takeover_s)
             await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
             slot = None
@@ -218,6 +221,7 @@ async def _prepare_publication(connection: _Connection, address: SlotAddress, ta
 
 async def _create_slot(connection: _Connection, address: SlotAddress) -> NewSlot:
     """Make the slot, and write down where it begins: what lies before is read from the tables."""
+    await _note(connection, address, _making(address))
     try:
         begin = await asyncio.to_thread(create_slot, address)
     except Lost as error:
@@ -230,11 +234,20 @@ async def _create_slot(connection: _Connection, address: SlotAddress) -> NewSlot
         raise InvalidConfiguration(
             "PostgreSQL refuses to make a replication slot.", str(error), "Raise max_replication_slots, or drop one."
         ) from error
-    text = f"headrace: slot {address.slot} begins at {Position(begin.begins_at)} behind {begin.snapshot}"
-    statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
-    await connection.execute(statement.format(sql.Identifier(address.publication), sql.Literal(text)))
+    place = f"begins at {Position(begin.begins_at)} behind {begin.snapshot}"
+    await _note(connection, address, f"headrace: slot {address.slot} {place}")
     log.info("slot_created", slot=address.slot, begins_at=str(Position(begin.begins_at)))
     return begin
+
+
+async def _note(connection: _Connection, address: SlotAddress, text: str) -> None:
+    """Write something down about the slot; PostgreSQL has no comments on slots, so it stands at the publication."""
+    statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
+    await connection.execute(statement.format(sql.Identifier(address.publication), sql.Literal(text)))
+
+
+def _making(address: SlotAddress) -> str:
+    return f"headrace: making slot {address.slot}"
 
 
 def _read_begin(address: SlotAddress, comment: str | None) -> NewSlot | None:
@@ -305,6 +318,14 @@ def _missing(address: SlotAddress) -> Corrupt:
         f"The replication slot {address.slot!r} does not exist any more.",
         "What was committed since it was dropped cannot be read from the log.",
         "Rebuild the read models from the event store.",
+    )
+
+
+def _foreign(address: SlotAddress) -> InvalidConfiguration:
+    return InvalidConfiguration(
+        f"There is a replication slot {address.slot!r} that Headrace did not make.",
+        "Where it begins is unknown, so events could be missing; it may belong to something else.",
+        f"Name another in capture.slot; or, if it is free, SELECT pg_drop_replication_slot('{address.slot}');",
     )
 
 

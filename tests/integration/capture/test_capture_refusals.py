@@ -81,9 +81,17 @@ async def test_a_publication_that_is_dropped_ends_the_stream(database: Database)
     assert isinstance(await fails(source), InvalidConfiguration)
 
 
-async def test_a_slot_whose_begin_nobody_wrote_down_is_made_anew(database: Database) -> None:
-    """Its maker was killed in between: nothing was read from it, and what lies before its begin is unknown."""
+async def test_a_slot_that_somebody_else_made_is_left_alone(database: Database) -> None:
     await database.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", database.name)
+    with pytest.raises(InvalidConfiguration, match="did not make") as caught:
+        await database.source().prepare()
+    assert "pg_drop_replication_slot" in caught.value.hint
+
+
+async def test_a_slot_whose_maker_was_killed_is_made_anew(database: Database) -> None:
+    """Between making it and writing down where it begins; nothing was read from it."""
+    await database.source().prepare()
+    await database.run(f"COMMENT ON PUBLICATION {database.name} IS 'headrace: making slot {database.name}'")
     source = await database.started()
 
     await database.append(1)
