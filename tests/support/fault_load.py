@@ -1,0 +1,86 @@
+"""Load for the fault tests: writers that repeat an append under its command id until it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from uuid import uuid4
+
+from support.fault_domain import Deposited
+from support.fault_system import DEADLINE_S, System, until
+
+from headrace.errors import Unavailable
+from headrace.event_store.append import Appended
+from headrace.event_store.event_store import EventStore
+from headrace.events.event import Metadata
+from headrace.events.position import START, Position
+
+WRITERS = 4
+EVENTS_MAX = 20
+PAUSE_S = 0.01  # a few thousand events per second: load, and still a proof that ends soon
+
+
+@dataclass
+class Acknowledged:
+    """What the store said is durable: each event's place with its content, and the last position."""
+
+    events: dict[tuple[str, int], Deposited] = field(default_factory=dict)
+    position: Position = START
+
+    def add(self, appended: Appended, events: list[Deposited]) -> None:
+        for version, event in enumerate(events, appended.first_version):
+            place = (appended.stream, version)
+            assert place not in self.events, f"{place} was acknowledged twice"
+            self.events[place] = event
+        self.position = max(self.position, appended.position)
+
+    async def more(self, count: int) -> None:
+        """Wait until `count` more events are acknowledged."""
+        goal = len(self.events) + count
+
+        async def reached() -> bool:
+            return len(self.events) >= goal
+
+        await until(reached)
+
+
+@asynccontextmanager
+async def writing(system: System, acknowledged: Acknowledged) -> AsyncIterator[None]:
+    """Writers append for as long as the block runs; at its end every append is acknowledged."""
+    stopping = asyncio.Event()
+    async with EventStore(system.postgres.url) as store:
+        writers = [asyncio.create_task(_write(store, n, acknowledged, stopping)) for n in range(WRITERS)]
+        try:
+            yield
+        finally:
+            stopping.set()
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(*writers)
+
+
+async def _write(store: EventStore, writer: int, acknowledged: Acknowledged, stopping: asyncio.Event) -> None:
+    draw = Random(writer)
+    while not stopping.is_set():
+        events = some_events(draw, f"a{writer}", draw.randint(1, EVENTS_MAX))
+        acknowledged.add(await append(store, f"account-a{writer}", events), events)
+        await asyncio.sleep(PAUSE_S)
+
+
+async def append(store: EventStore, stream: str, events: list[Deposited]) -> Appended:
+    """Append once, however often PostgreSQL fails meanwhile."""
+    metadata = Metadata(command_id=uuid4())
+    while True:
+        try:
+            return await store.append(stream, events, metadata=metadata)
+        except Unavailable:
+            await asyncio.sleep(PAUSE_S)
+
+
+def some_events(draw: Random, account: str, count: int) -> list[Deposited]:
+    return [
+        Deposited(account=account, amount=draw.randint(0, 1000), note=f"it's \\ {draw.randrange(50)} ü")
+        for _ in range(count)
+    ]
