@@ -140,7 +140,7 @@ def parse_dashboard(name: str, data: Mapping[str, Any], path: Path, catalog: Cat
     try:
         page = msgspec.convert(dict(data), Dashboard)
     except msgspec.ValidationError as error:
-        raise InvalidConfiguration(f"{path}: {error}.", hint="docs/guides/dashboards.md lists every key.") from error
+        raise InvalidConfiguration(f"{path}: {error}.", hint="docs/reference/dashboards.md lists every key.") from error
     page = msgspec.structs.replace(page, name=name)
     for number, tile in enumerate(page.tiles):
         _check_tile(tile, page, catalog, f"{path}: tiles[{number}]")

@@ -204,7 +204,7 @@ def _parameter(name: str, type_text: str, header: _Header, path: Path) -> Parame
     except ValueError as error:
         raise InvalidConfiguration(
             f"{path}: the parameter {name!r} has the type {type_text!r}: {error}.",
-            hint="Use a plain type, Nullable(T) or Array(T); docs/guides/queries.md lists them.",
+            hint="Use a plain type, Nullable(T) or Array(T); docs/reference/queries.md lists them.",
         ) from error
     parameter = Parameter(name, type_, header.descriptions.get(name, ""), header.defaults.get(name))
     try:
