@@ -48,9 +48,13 @@ class Advance:
         """
         rows = Slice(after, upto)
         try:
-            await self._insert(model, rows, verify=verify)
-        except LimitExceeded as error:
+            await self._advance(model, rows, verify=verify)
+        except (InvalidInput, LimitExceeded) as error:
             raise CannotAdvance(str(error)) from error
+
+    async def _advance(self, model: ReadModel, rows: Slice, *, verify: bool) -> None:
+        try:
+            await self._insert(model, rows, verify=verify)
         except InvalidInput as error:
             poison = await self._find_poison(model, rows, error)
             log.error("dead_letters", target=model.name, count=len(poison), first=str(poison[0].position))

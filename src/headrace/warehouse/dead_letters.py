@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -53,7 +54,9 @@ async def write_dead_letters(clickhouse: ClickHouse, source: str, letters: Seque
             "raw": pa.array([letter.raw for letter in letters], pa.binary()),
         }
     )
-    await clickhouse.insert_arrow("headrace.dead_letters", rows, settings=DURABLE)
+    # A letter that fails again after a retry is the same row again, and must count: no insert repeats another one.
+    settings = {**DURABLE, "insert_deduplication_token": str(uuid4())}
+    await clickhouse.insert_arrow("headrace.dead_letters", rows, settings=settings)
 
 
 async def read_dead_letters(clickhouse: ClickHouse, source: str, *, status: str = "") -> list[DeadLetter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -12,8 +13,8 @@ from headrace.bus.batch import Batch
 from headrace.errors import Unavailable
 from headrace.events.position import Position
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.dead_letters import read_dead_letters
-from headrace.warehouse.definitions import FAILED, READY
+from headrace.warehouse.dead_letters import RETRY, WAITING, read_dead_letters, write_dead_letters
+from headrace.warehouse.definitions import FAILED, READY, WANTED, read_definitions, write_definition
 from headrace.warehouse.watermark import WatermarkReader, read_watermark
 
 DEFINITIONS = """
@@ -147,6 +148,23 @@ async def test_poison_goes_to_dead_letters_and_everything_else_flows_on(read_sid
     assert await read_side.content("per_account") == [("a", 39)]
     await read_side.loader.load(make_batch(200, events[:5]))
     assert await read_side.content("per_account") == [("a", 44)]
+
+
+async def test_letter_that_fails_again_after_a_retry_waits_again(read_side: ReadSide) -> None:
+    """The second letter is the first one once more, and ClickHouse took it for a repeated insert: the row that fails
+    stayed in, and the worker ended on it again and again."""
+    clickhouse, source = read_side.clickhouse, read_side.source
+    await read_side.deploy("CREATE STREAM checked AS SELECT account, throwIf(amount = 13) AS fine FROM Deposited;")
+    await read_side.loader.load(make_batch(100, [("Deposited", {"account": "a", "amount": n}) for n in range(20)]))
+    (letter,) = await read_dead_letters(clickhouse, source)
+    await write_dead_letters(clickhouse, source, [replace(letter, status=RETRY)])
+    stored = (await read_definitions(clickhouse, source))["checked"]
+    await write_definition(clickhouse, source, replace(stored, state=WANTED, applied_batch=0))
+    await read_side.deployer.carry_out_requests()
+    await read_side.keeper.fill_all()
+    (again,) = await read_dead_letters(clickhouse, source)
+    assert (again.position, again.status) == (letter.position, WAITING)
+    assert len(await read_side.content("checked")) == 19
 
 
 async def test_read_model_that_cannot_advance_fails_alone_with_its_readers(read_side: ReadSide) -> None:
