@@ -66,7 +66,7 @@ async def measure(settings: Settings, per_s: int, seconds: float) -> list[float]
         clickhouse = await ClickHouse.connect(databases.addresses.clickhouse_url, database=settings.database)
         stack.push_async_callback(clickhouse.close)
         await create_schema(clickhouse)
-        await stack.enter_async_context(run_roles(settings, ["worker"], stop))
+        await stack.enter_async_context(run_roles(settings, ["worker"], stop, log_level="warning"))
         warming: list[tuple[Position, float]] = []
         await append_steadily(store, per_s, WARM_UP_S, warming)
         await seen(clickhouse, settings, warming, asyncio.Event(), len(warming))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Literal
 
 import structlog
 
-LEVELS = ("debug", "info", "warning", "error")
+Level = Literal["debug", "info", "warning", "error"]
 
 
-def configure(level: str = "info") -> None:
+def configure(level: Level = "info") -> None:
     """Set up logging for this process. Calling it again replaces the earlier set-up."""
     renderer: structlog.typing.Processor = (
         # The plain traceback: the usual one shows local variables, which is row data.

@@ -49,7 +49,7 @@ async def _demo(settings: Settings, events: int, users: int, *, once: bool, as_j
             raise AlreadyRunning(
                 "The demo is running already.", f"In {settings.root}.", "Stop it first, or give this one a --folder."
             )
-        await stack.enter_async_context(run_roles(settings, ["worker"], stop))
+        await stack.enter_async_context(run_roles(settings, ["worker"], stop, log_level="warning"))
         shown = await until_stopped(stop, Demonstration.open(settings, databases.addresses, stack))
         result = None
         if shown is not None:
@@ -60,7 +60,7 @@ async def _demo(settings: Settings, events: int, users: int, *, once: bool, as_j
         if as_json:
             print_json(result)
         if not once:
-            await stack.enter_async_context(run_roles(settings, ["serve"], stop))
+            await stack.enter_async_context(run_roles(settings, ["serve"], stop, log_level="warning"))
             _say_what_next(settings, result["events_visible"], result["seconds"])
             await until_stopped(stop, shown.go_on_logging(users))
             note("\nStopping …")

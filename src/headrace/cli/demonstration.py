@@ -148,7 +148,7 @@ class Demonstration:
         if show:
             columns = [column.name for column in answer.column_list()]
             rows = [[record[column] for column in columns] for record in records[-ROWS_SHOWN:]]
-            print_rows(columns, rows, as_json=False, title=f"\n{title}")
+            print_rows(columns, rows, as_json=False, title=title)
             if len(records) > ROWS_SHOWN:
                 note(f"… the last {ROWS_SHOWN} of {len(records)} rows; `headrace query {name}` shows them all")
         return records

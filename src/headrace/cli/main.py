@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-import click
 import typer
 
 from headrace.cli import dead_letters, demo, dev, doctor, events, init, query, rebuild, serve, sql, status, worker
@@ -31,26 +30,15 @@ app.command()(rebuild.rebuild)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command()(doctor.doctor)
 
-INTERRUPTED = 130
-
 
 def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 and 3 to 9 as `headrace.errors` names them, 2 bad usage, 130 interrupted."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except Error as error:
         _say(error)
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        code = INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough. Python would complain once more while it closes the stream.
-        sys.stdout = None
-        code = 0
-    sys.exit(code or 0)
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 def _say(error: Error) -> None:

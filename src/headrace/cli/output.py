@@ -15,17 +15,18 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from headrace.settings import Settings
-from headrace.telemetry import configure
+from headrace.telemetry import Level, configure
 
 Result = TypeVar("Result")
 
 Folder = Annotated[Path, typer.Option("--project", help="The project folder.", show_default="this folder")]
+LogLevel = Annotated[Level, typer.Option("--log-level", help="The least that is logged.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 errors = Console(stderr=True, highlight=False)
 
 
-def run(work: Coroutine[Any, Any, Result], *, log_level: str = "warning") -> Result:
+def run(work: Coroutine[Any, Any, Result], *, log_level: Level = "warning") -> Result:
     """Run one verb to its end."""
     configure(log_level)
     return asyncio.run(work)
@@ -46,15 +47,16 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], *, as_j
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
-    )
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    if title:
+        console.print(f"\n[bold]{title}[/]")
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    console.print(table)
 
 
 def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:

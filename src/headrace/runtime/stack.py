@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 
 from headrace.runtime.supervisor import Role, keeping
 from headrace.settings import Settings
+from headrace.telemetry import Level
 
 
 @asynccontextmanager
-async def run_roles(settings: Settings, verbs: Sequence[str], stop: asyncio.Event) -> AsyncIterator[list[Role]]:
+async def run_roles(
+    settings: Settings, verbs: Sequence[str], stop: asyncio.Event, *, log_level: Level = "info"
+) -> AsyncIterator[list[Role]]:
     """Run each verb as a child process and keep it running; `stop` is set when one cannot be kept."""
-    roles = [Role(verb, root=settings.root) for verb in verbs]
+    roles = [Role(verb, "--log-level", log_level, root=settings.root) for verb in verbs]
     try:
         for role in roles:
             await role.start()
