@@ -129,6 +129,8 @@ class EmbeddedPostgres:
         that is not ours, Unavailable with the server's last words otherwise. After an error nothing is left running.
         """
         self.data.parent.mkdir(parents=True, exist_ok=True)
+        if self._process is not None and self._process.poll() is not None:
+            await self.stop()  # it crashed: give the lock back, or it would keep out ourselves
         self._lock = await _take_lock(self._beside("lock"), self.data)
         try:
             await end_orphans(self.data)

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from headrace.errors import Unavailable
+from headrace.errors import Error, Unavailable
 from headrace.telemetry import logger
 
 log = logger(__name__)
@@ -37,9 +37,10 @@ class Child(Protocol):
 class Role:
     """One `headrace <verb>` as a child process, in a process group of its own: Ctrl-C reaches the parent alone."""
 
-    def __init__(self, verb: str, *arguments: str, root: Path) -> None:
+    def __init__(self, verb: str, *arguments: str, root: Path, environ: Mapping[str, str] | None = None) -> None:
         self.name = verb
         self._command = [sys.executable, "-m", "headrace", verb, "--project", str(root), *arguments]
+        self._environ = {**os.environ, **(environ or {}), _CHILD: "1"}
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -52,7 +53,7 @@ class Role:
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, _CHILD: "1"},
+            env=self._environ,
         )
 
     async def wait(self) -> int:
@@ -93,7 +94,7 @@ async def _start(child: Child) -> str:
     """Start it; the reason why it did not start, or nothing."""
     try:
         await child.start()
-    except Unavailable as error:
+    except Error as error:  # also a port or a lock that the one that died still holds for a moment
         return str(error)
     return ""
 
