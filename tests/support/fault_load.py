@@ -55,10 +55,13 @@ async def writing(system: System, acknowledged: Acknowledged) -> AsyncIterator[N
         writers = [asyncio.create_task(_write(store, n, acknowledged, stopping)) for n in range(WRITERS)]
         try:
             yield
-        finally:
             stopping.set()
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.gather(*writers)
+        finally:
+            for writer in writers:
+                writer.cancel()
+            await asyncio.gather(*writers, return_exceptions=True)
 
 
 async def _write(store: EventStore, writer: int, acknowledged: Acknowledged, stopping: asyncio.Event) -> None:

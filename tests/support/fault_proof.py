@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import psycopg
+from support.fault_domain import Deposited
 from support.fault_load import Acknowledged
 from support.fault_system import DEADLINE_S, System, until
 
+from headrace.errors import Unavailable
 from headrace.read_models.deploy import aggregate_functions
 from headrace.streaming_sql.definition import define_all
 from headrace.streaming_sql.generate import batch_sql
@@ -15,7 +18,7 @@ from headrace.streaming_sql.parser import parse
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.dead_letters import read_dead_letters
 from headrace.warehouse.definitions import READY, read_definitions
-from headrace.warehouse.watermark import WatermarkReader
+from headrace.warehouse.watermark import NOTHING, Watermark, WatermarkReader, read_watermark
 
 _STORED = (
     "SELECT stream, version, type, schema_version, data::text, metadata::text, "
@@ -34,9 +37,8 @@ async def assert_whole(system: System, acknowledged: Acknowledged) -> None:
     await WatermarkReader(clickhouse=clickhouse, source=source).wait_for(acknowledged.position, timeout_s=DEADLINE_S)
     await wait_until_ready(system, clickhouse)
     stored = await read_stored(system)
-    places = [(row[0], row[1]) for row in stored]
-    assert len(places) == len(set(places))
-    assert set(places) == set(acknowledged.events)
+    assert len(stored) == len(acknowledged.events)
+    assert {(row[0], row[1]): msgspec.json.decode(row[4], type=Deposited) for row in stored} == acknowledged.events
     loaded = await clickhouse.rows(_LOADED.format(database=clickhouse.database))
     assert sorted(tuple(row) for row in loaded) == stored
     assert not await read_dead_letters(clickhouse, source)
@@ -69,3 +71,24 @@ async def wait_until_ready(system: System, clickhouse: ClickHouse) -> None:
         return bool(states) and all(state == READY for state, _ in states.values())
 
     await until(ready)
+
+
+async def wait_for_batches(system: System, clickhouse: ClickHouse, count: int) -> Watermark:
+    """Wait until `count` more batches are complete, however often ClickHouse is away; the watermark then."""
+
+    async def look() -> Watermark:
+        try:
+            return await read_watermark(clickhouse, system.settings.project)
+        except Unavailable:
+            return NOTHING
+
+    seen = begun = NOTHING
+
+    async def reached() -> bool:
+        nonlocal seen, begun
+        seen = await look()
+        begun = begun if begun is not NOTHING else seen
+        return begun is not NOTHING and seen.batch >= begun.batch + count
+
+    await until(reached)
+    return seen

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from support import dying_worker, fault_domain
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
+from headrace.runtime.supervisor import Child, keeping
 from headrace.settings import Settings
 from headrace.testing.databases import project_folder, temporary_databases
 from headrace.warehouse.client import ClickHouse
@@ -152,3 +154,44 @@ async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = DE
     while not await condition():
         assert time.monotonic() < end, "the condition did not come true in time"
         await asyncio.sleep(0.02)
+
+
+class Server(Child, Protocol):
+    """An embedded database."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+
+class _Kept:
+    """A server as its supervisor sees it; `settled` is set when it was started again, or given up."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.starts = 0
+        self.settled = asyncio.Event()
+        self.wait, self.stop = server.wait, server.stop
+
+    async def start(self) -> None:
+        await self._server.start()
+        self.starts += 1
+        self.settled.set()
+
+
+async def kill_and_keep(name: str, server: Server) -> None:
+    """`kill -9` a server under the supervisor that keeps it in production, until that has it running again."""
+    assert server.pid is not None
+    kept = _Kept(server)
+    async with keeping([(name, kept)], on_failure=kept.settled.set):
+        os.kill(server.pid, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE_S):
+            await kept.settled.wait()
+    assert kept.starts == 1, f"the supervisor gave {name} up"
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment, to be used again after a kill."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
