@@ -99,8 +99,10 @@ class Settings(Section):
             return cls.model_validate({**values, "root": root})
         except ValidationError as error:
             first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            unknown = first["type"] == "extra_forbidden"
             raise InvalidConfiguration(
-                f"A setting is wrong: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}.",
+                f"There is no setting {name}." if unknown else f"A setting is wrong: {name}: {first['msg']}.",
                 f"In {path} or a HEADRACE_ variable.",
                 "docs/reference/settings.md lists every setting.",
             ) from error
@@ -114,8 +116,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
             f"No project here: {path} does not exist.",
             hint="Run `headrace init NAME` to begin one, or `cd` into a project, or pass --project.",
         ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidConfiguration(f"{path} is not valid TOML.", str(error)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfiguration(f"{path} is not valid TOML.", str(error), "Correct it there.") from error
+    except OSError as error:
+        raise InvalidConfiguration(
+            f"{path} cannot be read.", error.strerror or str(error), "--project takes the project's folder."
+        ) from error
 
 
 def _assign(values: dict[str, Any], path: list[str], value: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from headrace.cli.connections import Stores, open_stores
-from headrace.cli.output import AsJson, Folder, load_settings, note, print_facts, print_rows, run
+from headrace.cli.output import AsJson, Folder, load_settings, note, print_facts, print_json, print_rows, run
 from headrace.errors import InvalidInput
 from headrace.events.position import Position
 from headrace.settings import Settings
@@ -45,15 +45,21 @@ def show(position: At, project: Folder = Path(), as_json: AsJson = False) -> Non
 
 
 @app.command()
-def retry(position: At, project: Folder = Path()) -> None:
+def retry(position: At, project: Folder = Path(), as_json: AsJson = False) -> None:
     """Try it again: its stream or table is rebuilt from the event log, with all that reads it."""
-    run(_retry(load_settings(project), position))
+    targets = run(_retry(load_settings(project), position))
+    note(f"{', '.join(targets)} will be rebuilt with it; `headrace status` shows when it is ready.")
+    if as_json:
+        print_json({"position": position, "status": RETRY, "targets": targets})
 
 
 @app.command()
-def discard(position: At, project: Folder = Path()) -> None:
+def discard(position: At, project: Folder = Path(), as_json: AsJson = False) -> None:
     """Leave it out for good; it stays on record."""
-    run(_discard(load_settings(project), position))
+    targets = run(_discard(load_settings(project), position))
+    note(f"Discarded for {', '.join(targets)}.")
+    if as_json:
+        print_json({"position": position, "status": DISCARDED, "targets": targets})
 
 
 async def _read(settings: Settings) -> list[DeadLetter]:
@@ -66,7 +72,7 @@ async def _find(settings: Settings, position: str) -> list[DeadLetter]:
         return await find_dead_letters(stores.clickhouse, settings.project, Position.parse(position))
 
 
-async def _retry(settings: Settings, position: str) -> None:
+async def _retry(settings: Settings, position: str) -> list[str]:
     async with open_stores(settings) as stores:
         letters = await find_dead_letters(stores.clickhouse, settings.project, Position.parse(position))
         stored = await read_definitions(stores.clickhouse, settings.project)
@@ -82,14 +88,14 @@ async def _retry(settings: Settings, position: str) -> None:
         await _decide(stores, settings, [each for each in letters if each.target in names], RETRY)
         for each in wanted:
             await write_definition(stores.clickhouse, settings.project, each)
-        note(f"{', '.join(sorted(names))} will be rebuilt with it; `headrace status` shows when it is ready.")
+        return sorted(names)
 
 
-async def _discard(settings: Settings, position: str) -> None:
+async def _discard(settings: Settings, position: str) -> list[str]:
     async with open_stores(settings) as stores:
         letters = await find_dead_letters(stores.clickhouse, settings.project, Position.parse(position))
         await _decide(stores, settings, letters, DISCARDED)
-        note(f"Discarded for {', '.join(each.target for each in letters)}.")
+        return sorted(each.target for each in letters)
 
 
 async def _decide(stores: Stores, settings: Settings, letters: list[DeadLetter], status: str) -> None:

@@ -7,6 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -14,7 +15,7 @@ from headrace.cli.demonstration import Demonstration
 from headrace.cli.example import place_example
 from headrace.cli.output import AsJson, load_settings, note, print_json, run
 from headrace.errors import AlreadyRunning
-from headrace.http.server import listen
+from headrace.http.server import take_port
 from headrace.runtime.databases import open_databases
 from headrace.runtime.stack import run_roles
 from headrace.runtime.supervisor import stop_on_signals
@@ -40,12 +41,12 @@ async def _demo(settings: Settings, events: int, users: int, *, once: bool, as_j
     stop = asyncio.Event()
     stop_on_signals(stop)
     if not once:
-        listen(settings.http.host, settings.http.port).close()  # before minutes of work, not after
+        settings = take_port(settings)  # before minutes of work, not after
     began = time.perf_counter()
     note("Starting PostgreSQL and ClickHouse …")
     async with AsyncExitStack() as stack:
         databases = await stack.enter_async_context(open_databases(settings))
-        if not databases.owned:
+        if databases.attached:
             raise AlreadyRunning(
                 "The demo is running already.", f"In {settings.root}.", "Stop it first, or give this one a --folder."
             )
@@ -61,18 +62,19 @@ async def _demo(settings: Settings, events: int, users: int, *, once: bool, as_j
             print_json(result)
         if not once:
             await stack.enter_async_context(run_roles(settings, ["serve"], stop, log_level="warning"))
-            _say_what_next(settings, result["events_visible"], result["seconds"])
+            port = urlsplit(databases.addresses.clickhouse_url).port
+            _say_what_next(settings, port, result["events_visible"], result["seconds"])
             await until_stopped(stop, shown.go_on_logging(users))
             note("\nStopping …")
         return bool(result["events_appended"] == result["events_visible"])
 
 
-def _say_what_next(settings: Settings, events: int, seconds: float) -> None:
+def _say_what_next(settings: Settings, clickhouse_port: int | None, events: int, seconds: float) -> None:
     url = f"http://{settings.http.host}:{settings.http.port}"
     note(f"\n[bold]{events:,} events[/] are in and answered after {seconds:g} s. The page: [bold]{url}[/]")
     note("People go on logging; Ctrl-C stops everything. Three commands to try next, in another terminal:\n")
     body = '{"userId": "user123", "type": "run", "durationSeconds": 3600, "distanceKm": 10.5}'
     note(f"  curl -X POST {url}/log-workout -H 'Content-Type: application/json' -d '{body}'")
     sql = "SELECT user_id, type, sum(distance_km) FROM wellness_analytics.workouts_view GROUP BY user_id, type LIMIT 5"
-    note(f'  curl http://127.0.0.1:{settings.clickhouse.port}/ -d "{sql}"')
+    note(f'  curl http://127.0.0.1:{clickhouse_port}/ -d "{sql}"')
     note(f"  headrace status --project {settings.root}\n")

@@ -6,13 +6,16 @@ import asyncio
 from pathlib import Path
 
 import watchfiles
+from rich.markup import escape
 
+from headrace.cli.connections import open_clickhouse_at
 from headrace.cli.output import Folder, load_settings, note, run
-from headrace.errors import Error
-from headrace.http.server import listen
-from headrace.runtime.databases import open_databases
+from headrace.errors import AlreadyRunning, Error
+from headrace.http.server import take_port
+from headrace.runtime.databases import Addresses, open_databases
 from headrace.runtime.project import Project
 from headrace.runtime.stack import run_roles
+from headrace.runtime.statement_check import check_statements
 from headrace.runtime.supervisor import stop_on_signals
 from headrace.runtime.waiting import until_stopped
 from headrace.settings import Settings
@@ -28,26 +31,39 @@ def dev(project: Folder = Path()) -> None:
 async def _dev(settings: Settings) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    Project.load(settings)  # a project that cannot be read is refused before anything is started
-    listen(settings.http.host, settings.http.port).close()
-    async with open_databases(settings):
-        while not stop.is_set():
+    project: Project | None = Project.load(settings)  # one that cannot be read is refused before anything is started
+    settings = take_port(settings)
+    async with open_databases(settings) as databases:
+        if databases.attached:
+            raise AlreadyRunning("This project is running already.", f"In {settings.root}.", "Use it, or stop it first.")
+        while project is not None:
             async with run_roles(settings, ["worker", "serve"], stop):
                 note(f"[bold]http://{settings.http.host}:{settings.http.port}[/] — reloads on change, Ctrl-C stops")
-                await until_stopped(stop, _changed(settings))
+                project = await until_stopped(stop, _changed(project, databases.addresses))
 
 
-async def _changed(settings: Settings) -> None:
-    """Wait for a change of the project's files after which it can still be read."""
+async def _changed(running: Project, addresses: Addresses) -> Project:
+    """Wait for a change of the project's files after which it can still run; the project as it is then."""
+    settings = running.settings
     async for changes in watchfiles.awatch(settings.root, watch_filter=_Sources(settings.data)):
         names = sorted({str(Path(path).relative_to(settings.root)) for _, path in changes})
         try:
-            Project.load(Settings.load(settings.root))
+            project = Project.load(Settings.load(settings.root))
+            await _check(project, running, addresses)
         except Error as error:
-            note(f"[red]Not reloaded[/]: {error}")
+            note(f"[red]Not reloaded[/]: {escape(str(error))}")
         else:
             note(f"Reloading: {', '.join(names)}")
-            return
+            return project
+    raise AssertionError("files are watched until somebody stops watching")
+
+
+async def _check(project: Project, running: Project, addresses: Addresses) -> None:
+    clickhouse = await open_clickhouse_at(addresses.clickhouse_url, project.settings)
+    try:
+        await check_statements(project, running, clickhouse)
+    finally:
+        await clickhouse.close()
 
 
 class _Sources(watchfiles.DefaultFilter):

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from headrace.capture.slot import check_server
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, run
@@ -43,9 +44,9 @@ def doctor(project: Folder = Path(), as_json: AsJson = False) -> None:
     if as_json:
         print_json([{"check": f.check, "ok": f.ok, "detail": f.detail, "hint": f.hint} for f in findings])
     for finding in findings if not as_json else []:
-        note(f"{'[green]ok[/]  ' if finding.ok else '[red]bad[/] '} {finding.check:<12} {finding.detail}")
+        note(f"{'[green]ok[/]  ' if finding.ok else '[red]bad[/] '} {finding.check:<12} {escape(finding.detail)}")
         if not finding.ok and finding.hint:
-            note(f"                  → {finding.hint}")
+            note(f"                  → {escape(finding.hint)}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 

@@ -74,8 +74,8 @@ def init(name: Annotated[str, typer.Argument(help="Name of the project, and of i
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         raise InvalidInput(f"Not a project name: {name[:60]!r}.", hint="Use a-z, 0-9 and _, beginning with a letter.")
     folder = Path(name)
-    if folder.exists() and any(folder.iterdir()):
-        raise InvalidInput(f"The folder {folder} is not empty.", hint="Choose another name, or an empty folder.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(f"{folder} is there already, and not an empty folder.", hint="Choose another name.")
     for path, text in FILES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text.format(name=name))

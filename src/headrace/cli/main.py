@@ -6,6 +6,7 @@ import sys
 from typing import NoReturn
 
 import typer
+from rich.markup import escape
 
 from headrace.cli import dead_letters, demo, dev, doctor, events, init, query, rebuild, serve, sql, status, worker
 from headrace.cli.output import errors, print_json
@@ -38,6 +39,11 @@ def main() -> NoReturn:
     except Error as error:
         _say(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A full disk, a folder without rights: the machine's own words say it, not a trace of our code.
+        failed = Error(f"{error.strerror or error}: {error.filename or 'no file'}.", hint="`headrace doctor` looks.")
+        _say(failed)
+        sys.exit(failed.exit_code)
     sys.exit(0)
 
 
@@ -45,7 +51,7 @@ def _say(error: Error) -> None:
     if "--json" in sys.argv:
         print_json(error.as_dict())
         return
-    errors.print(f"[bold red]error[/] {error.message}", soft_wrap=True)
+    errors.print(f"[bold red]error[/] {escape(error.message)}", soft_wrap=True)
     if error.detail:
         errors.print(f"  {error.detail}", soft_wrap=True, markup=False)
     if error.hint:

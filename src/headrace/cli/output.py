@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -29,7 +30,8 @@ errors = Console(stderr=True, highlight=False)
 def run(work: Coroutine[Any, Any, Result], *, log_level: Level = "warning") -> Result:
     """Run one verb to its end."""
     configure(log_level)
-    return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 def load_settings(folder: Path) -> Settings:
@@ -66,7 +68,7 @@ def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
         return
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
-        sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {_cell(value)}\n")
+        sys.stdout.write(f"{name:<{width}}  {_cell(value)}\n")
 
 
 def note(text: str) -> None:

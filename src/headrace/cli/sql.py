@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from headrace.cli.output import AsJson, Folder, load_settings, note, print_json,
 from headrace.commands.domain import Domain
 from headrace.errors import InvalidInput, InvalidSQL, Unavailable, Unknown
 from headrace.read_models.deploy import aggregate_functions, check, define_one
+from headrace.runtime.health import WORKER_SILENT_MAX_S
 from headrace.runtime.project import load_module
 from headrace.settings import Settings
 from headrace.streaming_sql import ast
@@ -37,6 +39,7 @@ from headrace.warehouse.definitions import (
     write_definition,
 )
 from headrace.warehouse.event_views import columns
+from headrace.warehouse.watermark import read_watermark
 
 WAIT_MAX_S = 600.0
 POLL_S = 0.1
@@ -148,8 +151,10 @@ class _Session:
     async def _ask_for(self, row: StoredDefinition, wanted: str, *, as_json: bool) -> None:
         """Write the request down, and wait until the worker has answered it."""
         asked = await write_definition(self._clickhouse, self._settings.project, row)
-        if self._stores.owned:
+        if self._stores.owned or await self._worker_is_silent():
             note(f"{row.name}: written down; no worker is running, the next one does it.")
+            if as_json:
+                print_json({"name": row.name, "state": row.state})
             return
         deadline = time.monotonic() + WAIT_MAX_S
         while time.monotonic() < deadline:
@@ -163,6 +168,10 @@ class _Session:
         raise Unavailable(
             f"{row.name} is not {wanted} after {WAIT_MAX_S:g} s.", hint="`headrace status` shows the worker."
         )
+
+    async def _worker_is_silent(self) -> bool:
+        watermark = await read_watermark(self._clickhouse, self._settings.project)
+        return (datetime.now(UTC) - watermark.written_at).total_seconds() > WORKER_SILENT_MAX_S
 
 
 def _row(definition: Definition, state: str, earlier: StoredDefinition | None) -> StoredDefinition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from headrace.cli.connections import open_stores
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_facts, print_json, run
@@ -21,9 +22,9 @@ def status(project: Folder = Path(), as_json: AsJson = False) -> None:
         facts = found.as_dict()
         read_models = facts.pop("read_models")
         problems = facts.pop("problems")
-        print_facts({**facts, **{f"  {name}": state for name, state in read_models.items()}}, as_json=False)
+        print_facts({name.replace("_", " "): value for name, value in facts.items()} | read_models, as_json=False)
         for problem in problems:
-            note(f"[yellow]![/] {problem}")
+            note(f"[yellow]![/] {escape(problem)}")
     raise typer.Exit(0 if found.ready else 1)
 
 

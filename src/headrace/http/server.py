@@ -106,6 +106,13 @@ async def _serve_until(server: _Server, listener: socket.socket, stop: asyncio.E
     await serving
 
 
+def take_port(settings: Settings) -> Settings:
+    """The settings with the port that the API will have, any free one if they say 0. Raises AlreadyRunning."""
+    with listen(settings.http.host, settings.http.port) as listener:
+        http = settings.http.model_copy(update={"port": listener.getsockname()[1]})
+    return settings.model_copy(update={"http": http})
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, taken before anything is started. Raises AlreadyRunning when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

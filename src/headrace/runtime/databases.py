@@ -39,11 +39,12 @@ class Addresses:
 
 @dataclass(slots=True)
 class Databases:
-    """The addresses, and the embedded children when this process owns them."""
+    """The addresses, and the embedded children when this process owns them; `attached`: another process does."""
 
     addresses: Addresses
     postgres: EmbeddedPostgres | None = None
     clickhouse: EmbeddedClickHouse | None = None
+    attached: bool = False
 
     @property
     def owned(self) -> bool:
@@ -63,7 +64,9 @@ async def open_databases(settings: Settings) -> AsyncIterator[Databases]:
     _make_data_folder(settings.data)
     with (settings.data / "owner.lock").open("a+") as lock:
         if not _try_lock(lock):
-            yield Databases(await _attach(settings.data / "addresses.json"))
+            running = await _attach(settings.data / "addresses.json")
+            postgres_url = settings.postgres.url or running.postgres_url
+            yield Databases(Addresses(postgres_url, settings.clickhouse.url or running.clickhouse_url), attached=True)
             return
         (settings.data / "addresses.json").unlink(missing_ok=True)
         async with AsyncExitStack() as stack:

@@ -13,6 +13,7 @@ from headrace.dashboards.definition import Dashboards
 from headrace.errors import Error, InvalidConfiguration
 from headrace.queries.catalog import Catalog
 from headrace.settings import Settings
+from headrace.streaming_sql.parser import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,22 @@ class Project:
 
     @classmethod
     def load(cls, settings: Settings) -> Project:
-        """Read the folder. Raises InvalidConfiguration naming the file that is wrong."""
+        """Read the folder. Raises InvalidConfiguration or InvalidSQL naming the file that is wrong."""
         module = load_module(settings.root / "domain.py")
         catalog = Catalog.load(settings.root / "queries")
         return cls(
             settings=settings,
             domain=Domain.from_module(module),
-            statements=[
-                Statement(path, path.read_text()) for path in sorted((settings.root / "streams").glob("*.sql"))
-            ],
+            statements=[_read_statement(path) for path in sorted((settings.root / "streams").glob("*.sql"))],
             catalog=catalog,
             dashboards=Dashboards.load(settings.root / "dashboards", catalog),
         )
+
+
+def _read_statement(path: Path) -> Statement:
+    text = path.read_text()
+    parse(text, str(path))  # what is misspelt is said before anything is started
+    return Statement(path, text)
 
 
 def load_module(path: Path) -> ModuleType:

@@ -16,7 +16,8 @@ async def run_roles(
     settings: Settings, verbs: Sequence[str], stop: asyncio.Event, *, log_level: Level = "info"
 ) -> AsyncIterator[list[Role]]:
     """Run each verb as a child process and keep it running; `stop` is set when one cannot be kept."""
-    roles = [Role(verb, "--log-level", log_level, root=settings.root) for verb in verbs]
+    environ = {"HEADRACE_HTTP__PORT": str(settings.http.port)}  # which may be a free one that was found
+    roles = [Role(verb, "--log-level", log_level, root=settings.root, environ=environ) for verb in verbs]
     try:
         for role in roles:
             await role.start()

@@ -6,6 +6,7 @@ the driver: every one becomes a class of `headrace.errors`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -170,7 +171,7 @@ def translated(url: str) -> Iterator[None]:
 
 def _translate(error: ClickHouseError, url: str) -> Error:
     code = getattr(error, "code", None)
-    text = str(error).strip()
+    text = _words(str(error))
     if code is None:
         return _unreachable(url, text)
     if code in _LIMITS:
@@ -180,6 +181,18 @@ def _translate(error: ClickHouseError, url: str) -> Error:
     if code in _WAIT:
         return Unavailable("ClickHouse cannot do this now.", text, "It is tried again; `headrace doctor` shows more.")
     return InvalidSQL("ClickHouse refused the statement.", text)
+
+
+# What the driver adds around ClickHouse's own words, and a list of every keyword there is.
+_AROUND = re.compile(
+    r"^Received ClickHouse exception, code: \d+, server response: |\(version [^()]*\)|\(for url [^()]*\)"
+    r"|Expected one of: .*?\. (?=\(SYNTAX_ERROR\))",
+    re.DOTALL,
+)
+
+
+def _words(text: str) -> str:
+    return " ".join(_AROUND.sub("", text).split())
 
 
 def _unreachable(url: str, reason: str) -> Unavailable:
