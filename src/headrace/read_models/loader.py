@@ -121,16 +121,16 @@ class Loader:
             await insert_events(self._clickhouse, plan, batch.inserts[EVENTS], verify=verify)
             self._on_step("events_inserted")
             for level in self._models.levels(READY):
-                await _all(self._advance_or_fail(model, plan, verify=verify) for model in level)
+                await _all(self._advance_or_fail(model, plan, batch.rows, verify=verify) for model in level)
                 self._on_step("advanced:" + ",".join(model.name for model in level))
         await self._vouch(plan.batch, plan.last, plan.committed_at)
         self._on_step("watermark_written")
 
-    async def _advance_or_fail(self, model: ReadModel, plan: Plan, *, verify: bool) -> None:
+    async def _advance_or_fail(self, model: ReadModel, plan: Plan, rows: int, *, verify: bool) -> None:
         if model.stored.state != READY:  # what it reads has failed in this very batch
             return
         try:
-            await self._advance(model, plan.batch - 1, plan.batch, verify=verify)
+            await self._advance(model, plan.batch - 1, plan.batch, verify=verify, rows_expected=rows)
         except CannotAdvance as error:
             problem = str(error)
             for name in self._models.downstream(model.name):

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+import uvloop
 
 from headrace import telemetry
 from headrace.embedded.clickhouse import responses
@@ -152,7 +153,6 @@ def _say(line: dict[str, object]) -> None:
 async def _serve(house: House, listening: socket.socket, *, user: str, password: str, child: bool) -> None:
     config = uvicorn.Config(
         App(house, user=user, password=password),
-        loop="uvloop",
         http="httptools",
         ws="none",
         lifespan="off",
@@ -199,7 +199,8 @@ def main() -> int:
     threads = ThreadPoolExecutor(arguments.queries_max + 2, "query")
     house = House(engine, Admission(arguments.queries_max), Sessions(engine), Spool(path / "spool"), threads)
     password = os.environ.pop(PASSWORD_VARIABLE, "")
-    asyncio.run(_serve(house, listening, user=arguments.user, password=password, child=arguments.child))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(house, listening, user=arguments.user, password=password, child=arguments.child))
     engine.kill_all()
     threads.shutdown(wait=True)
     house.sessions.close()
