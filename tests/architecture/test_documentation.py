@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import typer
 
 from headrace import errors
 from headrace.cli.main import app
+from headrace.dashboards.definition import parse_dashboard
+from headrace.queries.catalog import Catalog, parse_query
 from headrace.streaming_sql.parser import parse
 
 ROOT = Path(__file__).parents[2]
@@ -81,11 +84,24 @@ def test_every_exit_code_is_documented() -> None:
 def test_statements_of_the_reference_parse() -> None:
     statements = [
         statement
-        for text in re.findall(r"^```sql\n(.*?)^```$", STREAMING_SQL.read_text(), re.M | re.S)
+        for text in fenced(STREAMING_SQL, "sql")
         if "…" not in text  # the shape of a statement, not a statement
         for statement in parse(text, name(STREAMING_SQL))
     ]
     assert len(statements) == 8
+
+
+def test_examples_of_query_and_dashboard_files_are_accepted(wellness: Path) -> None:
+    folder = ROOT / "docs" / "reference"
+    (query,) = fenced(folder / "queries.md", "sql")
+    assert parse_query("example", query, folder / "queries.md").parameters
+    (page,) = fenced(folder / "dashboards.md", "toml")
+    catalog = Catalog.load(wellness / "queries")
+    assert parse_dashboard("example", tomllib.loads(page), folder / "dashboards.md", catalog).tiles
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.M | re.S)
 
 
 def functions(path: Path) -> set[str]:

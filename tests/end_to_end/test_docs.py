@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,11 +89,10 @@ class Reader:
                 self._folder = self._folder / text.removeprefix("cd ")
                 continue
             done = subprocess.run(
-                ["bash", "-c", text],
+                ["timeout", f"{COMMAND_MAX_S:g}", "bash", "-c", text],
                 cwd=self._folder,
                 env=self._environment,
                 capture_output=True,
-                timeout=COMMAND_MAX_S,
                 check=False,
             )
             printed = (done.stdout + done.stderr).decode()
@@ -116,6 +116,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     made.close()
 
 
+@pytest.mark.timeout(400)  # under a minute on two free cores; a dozen processes start on the way
 def test_every_snippet_runs_as_shown(reader: Reader) -> None:
     for page in sorted(PAGES, key=_reading_order):
         for block in blocks(page):
@@ -128,6 +129,10 @@ def test_every_snippet_says_how_it_is_tested(page: Path) -> None:
         assert block.comment in ("", *COMMENTS), f"{block}: the comment above it is not known"
         assert block.comment != "skip" or block.argument, f"{block}: skipped without a reason"
         assert block.comment or block.language in ("console", "text"), f"{block}: nothing says what to do with it"
+        if block.language == "python":
+            compile(block.text, str(block), "exec")
+        if block.language == "toml":
+            tomllib.loads(block.text)
 
 
 def _reading_order(page: Path) -> int:
