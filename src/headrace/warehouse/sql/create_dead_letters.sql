@@ -1,5 +1,5 @@
 -- Changes that could not be loaded into a target, with their raw bytes, until someone decides.
--- A decision is a newer row of the same key: status retried or discarded.
+-- A decision is a newer row of the same key: status retry or discarded; a retry that went in is loaded.
 CREATE TABLE IF NOT EXISTS headrace.dead_letters (
     source String,
     target String,
