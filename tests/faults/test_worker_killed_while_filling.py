@@ -7,14 +7,14 @@ import signal
 from random import Random
 
 import pytest
-from support.fault_load import Acknowledged, writing
+from support.fault_load import Acknowledged, append_many, writing
 from support.fault_proof import assert_whole, wait_until_ready
 from support.fault_system import ROUNDS, STATEMENTS, TIMEOUT_S, running_system, until
 
 from headrace.warehouse.definitions import FILLING, read_definitions
 
 STEPS = ("planned", "events_inserted", "watermark_written")
-PAGE_ROWS = 100
+PAGE_ROWS = 250
 START_MAX_S = 3.0  # a worker is up by then
 FILL_MAX_S = 0.3
 
@@ -24,8 +24,7 @@ async def test_events_older_than_the_slot_are_loaded_once_whenever_the_worker_di
     acknowledged = Acknowledged()
     draw = Random(2)
     async with running_system(HEADRACE_CAPTURE__BATCH_ROWS_MAX=str(PAGE_ROWS)) as system:
-        async with writing(system, acknowledged):
-            await acknowledged.more(20 * PAGE_ROWS * ROUNDS)
+        await append_many(system, acknowledged, 20 * PAGE_ROWS * ROUNDS)
         async with writing(system, acknowledged):
             for _ in range(ROUNDS):
                 worker = await system.worker()
@@ -50,9 +49,9 @@ async def test_changed_read_models_are_filled_whenever_the_worker_dies() -> None
             stored = await read_definitions(clickhouse, system.settings.project)
             return any(row.state == FILLING for row in stored.values())
 
+        await append_many(system, acknowledged, 40 * PAGE_ROWS)  # more batches than are filled in one piece
         async with writing(system, acknowledged):
             worker = await system.worker()
-            await acknowledged.more(3000)
             await wait_until_ready(system, clickhouse)
             await worker.stop()
             for number in range(ROUNDS):

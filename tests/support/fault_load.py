@@ -19,8 +19,9 @@ from headrace.events.event import Metadata
 from headrace.events.position import START, Position
 
 WRITERS = 4
-EVENTS_MAX = 20
-PAUSE_S = 0.01  # a few thousand events per second: load, and still a proof that ends soon
+EVENTS_MAX = 8
+PAUSE_S = 0.02  # some 600 events a second: load that a worker on a busy machine still keeps up with
+CHUNK_EVENTS = 1000
 
 
 @dataclass
@@ -70,6 +71,15 @@ async def _write(store: EventStore, writer: int, acknowledged: Acknowledged, sto
         events = some_events(draw, f"a{writer}", draw.randint(1, EVENTS_MAX))
         acknowledged.add(await append(store, f"account-a{writer}", events), events)
         await asyncio.sleep(PAUSE_S)
+
+
+async def append_many(system: System, acknowledged: Acknowledged, count: int) -> None:
+    """`count` events in a few large appends."""
+    draw = Random(count)
+    async with EventStore(system.postgres.url) as store:
+        for _ in range(0, count, CHUNK_EVENTS):
+            events = some_events(draw, "old", CHUNK_EVENTS)
+            acknowledged.add(await append(store, "account-old", events), events)
 
 
 async def append(store: EventStore, stream: str, events: list[Deposited]) -> Appended:

@@ -145,7 +145,12 @@ async def running_system(**environ: str) -> AsyncIterator[System]:
             "HEADRACE_CLICKHOUSE__URL": databases.clickhouse.url,
         }
         settings = Settings.load(root, environ)
-        yield System(databases.postgres, databases.clickhouse, settings, environ, stack)
+        try:
+            yield System(databases.postgres, databases.clickhouse, settings, environ, stack)
+        except BaseException:
+            for log in root.glob("*.log"):
+                sys.stderr.write(f"--- {log.name} ends with:\n{log.read_text()[-8000:]}\n")
+            raise
 
 
 async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
