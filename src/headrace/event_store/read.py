@@ -130,7 +130,7 @@ async def _fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[t
 
 def _unreadable(error: psycopg.OperationalError | PoolTimeout) -> Unavailable:
     found = unreachable(error)
-    return Unavailable("The events cannot be read for now.", found.detail, found.hint)
+    return Unavailable("PostgreSQL cannot be reached; the events cannot be read for now.", found.detail, found.hint)
 
 
 def _stored(row: tuple[Any, ...]) -> StoredEvent:
