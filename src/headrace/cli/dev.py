@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import watchfiles
 from rich.markup import escape
+from watchfiles.main import FileChange
 
 from headrace.cli.connections import open_clickhouse_at
 from headrace.cli.output import Folder, load_settings, note, run
@@ -35,17 +37,21 @@ async def _dev(settings: Settings) -> None:
     settings = take_port(settings)
     async with open_databases(settings) as databases:
         if databases.attached:
-            raise AlreadyRunning("This project is running already.", f"In {settings.root}.", "Use it, or stop it first.")
+            raise AlreadyRunning(
+                "This project is running already.", f"In {settings.root}.", "Use it, or stop it first."
+            )
+        # One watch for all the time: a file that is saved during a restart counts too.
+        watch = watchfiles.awatch(settings.root, watch_filter=_Sources(settings.data))
         while project is not None:
             async with run_roles(settings, ["worker", "serve"], stop):
                 note(f"[bold]http://{settings.http.host}:{settings.http.port}[/] — reloads on change, Ctrl-C stops")
-                project = await until_stopped(stop, _changed(project, databases.addresses))
+                project = await until_stopped(stop, _changed(watch, project, databases.addresses))
 
 
-async def _changed(running: Project, addresses: Addresses) -> Project:
+async def _changed(watch: AsyncIterator[set[FileChange]], running: Project, addresses: Addresses) -> Project:
     """Wait for a change of the project's files after which it can still run; the project as it is then."""
     settings = running.settings
-    async for changes in watchfiles.awatch(settings.root, watch_filter=_Sources(settings.data)):
+    async for changes in watch:
         names = sorted({str(Path(path).relative_to(settings.root)) for _, path in changes})
         try:
             project = Project.load(Settings.load(settings.root))
