@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.documentation import COMMENTS, PAGES, ROOT, Block, blocks, commands, find_shown
 
-COMMAND_MAX_S = 40.0
+COMMAND_MAX_S = 90.0
 REPEAT_MAX_S = 60.0
 REPEAT_PAUSE_S = 0.3
 STOP_MAX_S = 30.0
