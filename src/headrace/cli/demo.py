@@ -15,8 +15,8 @@ from headrace.cli.demonstration import Demonstration
 from headrace.cli.example import place_example
 from headrace.cli.output import AsJson, load_settings, note, print_json, run
 from headrace.errors import AlreadyRunning
-from headrace.http.server import take_port
 from headrace.runtime.databases import open_databases
+from headrace.runtime.listener import take_port
 from headrace.runtime.stack import run_roles
 from headrace.runtime.supervisor import stop_on_signals
 from headrace.runtime.waiting import until_stopped

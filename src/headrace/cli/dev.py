@@ -13,8 +13,8 @@ from watchfiles.main import FileChange
 from headrace.cli.connections import open_clickhouse_at
 from headrace.cli.output import Folder, load_settings, note, run
 from headrace.errors import AlreadyRunning, Error
-from headrace.http.server import take_port
 from headrace.runtime.databases import Addresses, open_databases
+from headrace.runtime.listener import take_port
 from headrace.runtime.project import Project
 from headrace.runtime.stack import run_roles
 from headrace.runtime.statement_check import check_statements

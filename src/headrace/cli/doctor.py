@@ -18,8 +18,8 @@ from headrace.capture.slot import check_server
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, run
 from headrace.errors import Error
 from headrace.event_store.connection import connect
-from headrace.http.server import listen
 from headrace.runtime.databases import Addresses, Databases, open_databases
+from headrace.runtime.listener import listen
 from headrace.runtime.project import Project
 from headrace.settings import Settings
 from headrace.warehouse.client import ClickHouse

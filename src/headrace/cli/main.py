@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import NoReturn
 
 import typer
 from rich.markup import escape
 
-from headrace.cli import dead_letters, demo, dev, doctor, events, init, query, rebuild, serve, sql, status, worker
 from headrace.cli.output import errors, print_json
 from headrace.errors import Error
 
-app = typer.Typer(
-    name="headrace",
-    help="CQRS for Python: commands into PostgreSQL, answers out of ClickHouse.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command()(init.init)
-app.command()(dev.dev)
-app.command()(demo.demo)
-app.command()(serve.serve)
-app.command()(worker.worker)
-app.command()(status.status)
-app.add_typer(events.app, name="events")
-app.command()(query.query)
-app.command()(sql.sql)
-app.command()(rebuild.rebuild)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.command()(doctor.doctor)
+# Verb → whether it has verbs of its own. The modules are called like their verbs.
+VERBS = {
+    "init": False,
+    "dev": False,
+    "demo": False,
+    "serve": False,
+    "worker": False,
+    "status": False,
+    "events": True,
+    "query": False,
+    "sql": False,
+    "rebuild": False,
+    "dead-letters": True,
+    "doctor": False,
+}
+
+
+def make_app(verbs: Iterable[str]) -> typer.Typer:
+    """The command line with these verbs. Only their modules are imported: all of them would take seconds."""
+    app = typer.Typer(
+        name="headrace",
+        help="CQRS for Python: commands into PostgreSQL, answers out of ClickHouse.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    # Without it, a single verb would be the whole command line, and its name an argument.
+    app.callback()(lambda: None)
+    for verb in verbs:
+        name = verb.replace("-", "_")
+        module = import_module(f"headrace.cli.{name}")
+        if VERBS[verb]:
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command(verb)(getattr(module, name))
+    return app
 
 
 def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 and 3 to 9 as `headrace.errors` names them, 2 bad usage, 130 interrupted."""
+    asked = [verb for verb in sys.argv[1:2] if verb in VERBS]
     try:
-        app()
+        make_app(asked or VERBS)()
     except Error as error:
         _say(error)
         sys.exit(error.exit_code)

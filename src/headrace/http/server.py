@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from importlib.metadata import version
 import uvicorn
 
 from headrace.commands.dispatch import Dispatcher
-from headrace.errors import AlreadyRunning
 from headrace.event_store.event_store import EventStore
 from headrace.http.app import create_app
 from headrace.http.commands import command_routes
@@ -25,6 +23,7 @@ from headrace.queries.execute import Executor
 from headrace.queries.live import LiveClients
 from headrace.runtime.databases import Addresses
 from headrace.runtime.health import Health
+from headrace.runtime.listener import listen
 from headrace.runtime.project import Project
 from headrace.runtime.waiting import until_stopped, waiting
 from headrace.settings import Settings
@@ -104,28 +103,3 @@ async def _serve_until(server: _Server, listener: socket.socket, stop: asyncio.E
     server.should_exit = True
     stopped.cancel()
     await serving
-
-
-def take_port(settings: Settings) -> Settings:
-    """The settings with the port that the API will have, any free one if they say 0. Raises AlreadyRunning."""
-    with listen(settings.http.host, settings.http.port) as listener:
-        http = settings.http.model_copy(update={"port": listener.getsockname()[1]})
-    return settings.model_copy(update={"http": http})
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, taken before anything is started. Raises AlreadyRunning when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        raise AlreadyRunning(
-            f"The address {host}:{port} {reason}.",
-            hint="Stop what listens there, or set http.port (HEADRACE_HTTP__PORT=0 takes any free one).",
-        ) from error
-    return listener
