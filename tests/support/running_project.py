@@ -171,6 +171,11 @@ class Stack(Running):
         except AssertionError as error:
             raise AssertionError(self.said) from error
 
+    def wait_reloaded(self, *, after: int) -> None:
+        """Wait until `dev` has taken a change over, said behind the first `after` characters, and serves again."""
+        self.wait_for(r"Reloading: .*\n(.*\n)*?http.* — reloads on change", after=after)
+        self.wait_ready()
+
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Ask ClickHouse as curl would: the statement in the body of a POST."""
         answer = httpx.post(
