@@ -45,27 +45,45 @@ class Deployer:
         self.aggregates: frozenset[str] = frozenset()
 
     async def resume(self) -> None:
-        """Know again what was there before: ready, filling and failed read models."""
+        """Know again what was there before: ready, filling and failed read models.
+
+        One whose building was cut off, by a kill or by Unavailable, is built again. One that ClickHouse does not accept
+        any more is failed: it must not keep the others from going on.
+        """
         self.aggregates = await aggregate_functions(self._clickhouse)
         stored = await read_definitions(self._clickhouse, self._source)
-        existing = [row for row in stored.values() if row.state not in (DROPPED, WANTED)]
-        for definition in self._ordered([self._define(row.statement) for row in existing]):
-            self._models.put(await self._model(definition, stored[definition.name]))
+        understood = []
+        for row in stored.values():
+            if row.state not in (DROPPED, WANTED):
+                try:
+                    understood.append(self._define(row.statement))
+                except InvalidSQL as error:
+                    await self._refuse(row, error)
+        for definition in self._ordered([], kept=understood):
+            await self._resume_one(definition, stored[definition.name])
+
+    async def _resume_one(self, definition: Definition, row: StoredDefinition) -> None:
+        model = ReadModel(definition, (), row)
+        try:
+            if row.state == FILLING and row.applied_batch == 0:
+                await self._make_objects(model, definition)
+            else:
+                model.columns = await check(self._clickhouse, definition)
+        except InvalidSQL as error:
+            model.stored = await self._refuse(row, error)
+        self._models.put(model)
 
     async def deploy(self, definitions: Sequence[Definition]) -> None:
         """Create what is new among the project's definitions and rebuild what changed. Others stay as they are."""
-        kept = [model.definition for model in self._models]
         names = {definition.name for definition in definitions}
-        ordered = self._ordered([*(each for each in kept if each.name not in names), *definitions])
-        stored = await read_definitions(self._clickhouse, self._source)
-        changed: set[str] = set()
-        for definition in ordered:
+        kept = [model.definition for model in self._models if model.name not in names]
+        changed: dict[str, Definition] = {}
+        for definition in self._ordered(definitions, kept=kept):
             model = self._models.get(definition.name)
             same = model is not None and model.definition.fingerprint == definition.fingerprint
-            if same and definition.source not in changed:
-                continue
-            changed.add(definition.name)
-            await self._build(definition, stored.get(definition.name))
+            if not same or definition.source in changed:
+                changed[definition.name] = definition
+        await self._build(list(changed.values()))
 
     async def carry_out_requests(self) -> None:
         """Do what rows with the state `wanted` or `unwanted` ask for; answer a refusal with the state `failed`."""
@@ -76,19 +94,21 @@ class Deployer:
             try:
                 await (self._drop(row) if row.state == UNWANTED else self._create(row))
             except Error as error:
-                log.error("definition_refused", name=row.name, problem=str(error))
-                await write_definition(self._clickhouse, self._source, replace(row, state=FAILED, problem=str(error)))
+                await self._refuse(row, error)
 
     async def _create(self, row: StoredDefinition) -> None:
         definition = self._define(row.statement)
-        others = [model.definition for model in self._models if model.name != row.name]
-        self._ordered([*others, definition])
-        await self._build(definition, row)
-        # What reads it was filled from the rows that are gone now.
-        for name in self._models.downstream(row.name)[1:]:
-            reader = self._models.get(name)
-            if reader is not None:
-                await self._build(reader.definition, reader.stored)
+        self._ordered([definition], kept=[model.definition for model in self._models if model.name != row.name])
+        # What reads it was filled from rows that will be gone.
+        readers = [self._models.get(name) for name in self._models.downstream(row.name)[1:]]
+        await self._build([definition, *(reader.definition for reader in readers if reader is not None)])
+
+    async def _refuse(self, row: StoredDefinition, error: Error) -> StoredDefinition:
+        """Take it out of service, and say why where it was asked for."""
+        if row.state == FAILED:
+            return row
+        log.error("definition_refused", name=row.name, problem=str(error))
+        return await write_definition(self._clickhouse, self._source, replace(row, state=FAILED, problem=str(error)))
 
     async def _drop(self, row: StoredDefinition) -> None:
         readers = self._models.downstream(row.name)[1:]
@@ -99,25 +119,33 @@ class Deployer:
         await write_definition(self._clickhouse, self._source, replace(row, state=DROPPED))
         log.info("read_model_dropped", name=row.name)
 
-    async def _build(self, definition: Definition, stored: StoredDefinition | None) -> None:
-        """Drop what is there, create the definition's objects, and leave it to be filled."""
-        row = StoredDefinition(
-            definition.name,
-            definition.text,
-            definition.fingerprint,
-            FILLING,
-            revision=stored.revision if stored else 0,
-        )
-        model = await self._model(definition, row)
-        existing = self._models.get(definition.name)
-        await self._execute(drop_sql(existing.definition if existing else definition, self._clickhouse.database))
-        await self._execute(create_sql(definition, self._clickhouse.database, model.columns))
-        model.stored = await write_definition(self._clickhouse, self._source, row)
-        self._models.put(model)
-        log.info("read_model_created", name=definition.name, kind=definition.kind)
+    async def _build(self, definitions: Sequence[Definition]) -> None:
+        """Make the objects of all these anew, sources first, and leave them to be filled.
 
-    async def _model(self, definition: Definition, row: StoredDefinition) -> ReadModel:
-        return ReadModel(definition, await check(self._clickhouse, definition), row)
+        That they are to be filled from the start is written down before anything is dropped: whatever is cut off
+        behind that, `resume` builds again.
+        """
+        names = {each.name for each in definitions}
+        for each in definitions:
+            if each.source not in names:  # the others can be checked once their sources are made
+                await check(self._clickhouse, each)
+        stored = await read_definitions(self._clickhouse, self._source)
+        begun = []
+        for each in definitions:
+            revision = stored[each.name].revision if each.name in stored else 0
+            row = StoredDefinition(each.name, each.text, each.fingerprint, FILLING, revision=revision)
+            model = ReadModel(each, (), await write_definition(self._clickhouse, self._source, row))
+            existing = self._models.get(each.name)
+            begun.append((model, existing.definition if existing else each))
+            self._models.put(model)
+        for model, replaced in begun:
+            await self._make_objects(model, replaced)
+            log.info("read_model_created", name=model.name, kind=model.definition.kind)
+
+    async def _make_objects(self, model: ReadModel, replaced: Definition) -> None:
+        model.columns = await check(self._clickhouse, model.definition)
+        await self._execute(drop_sql(replaced, self._clickhouse.database))
+        await self._execute(create_sql(model.definition, self._clickhouse.database, model.columns))
 
     async def _execute(self, statements: Sequence[str]) -> None:
         for statement in statements:
@@ -126,8 +154,10 @@ class Deployer:
     def _define(self, text: str) -> Definition:
         return define_one(text, self.aggregates)
 
-    def _ordered(self, definitions: Sequence[Definition]) -> list[Definition]:
-        return order(definitions, self._event_types)
+    def _ordered(self, definitions: Sequence[Definition], *, kept: Sequence[Definition]) -> list[Definition]:
+        """All of them, sources first. `kept` were checked when they were made: what they lack now is no fault here."""
+        gone = {each.source for each in kept} - {each.name for each in (*kept, *definitions)}
+        return order([*kept, *definitions], [*self._event_types, *gone])
 
 
 async def aggregate_functions(clickhouse: ClickHouse) -> frozenset[str]:

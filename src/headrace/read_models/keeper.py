@@ -40,12 +40,17 @@ class Keeper:
         self._deployer = deployer
 
     async def run(self) -> None:
+        interrupted = False
         while True:
             try:
                 async with self._loader.lock:
+                    if interrupted:  # perhaps while objects were changed
+                        await self._deployer.resume()
                     await self._deployer.carry_out_requests()
+                interrupted = False
                 await self.fill_all()
             except Unavailable as error:
+                interrupted = True
                 log.warning("read_models_wait", reason=str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
