@@ -20,8 +20,11 @@ from headrace.capture.buffer import Buffer
 from headrace.capture.connection import Refused, SlotAddress
 from headrace.capture.reader import Reader
 from headrace.capture.slot import Prepared, check_resume, explain_refusal, prepare_slot
-from headrace.errors import Corrupt, Error
+from headrace.errors import Corrupt, Error, Unavailable
 from headrace.events.position import ORDINAL_MAX, START, Position
+from headrace.telemetry import logger
+
+log = logger(__name__)
 
 _STATUS_INTERVAL_MAX_S = 10.0
 _STATUSES_PER_TIMEOUT = 4
@@ -138,8 +141,13 @@ class Source:
         """
         assert self._reader is not None, "start() comes first"
         if self._backlog is not None:
-            if (page := await self._backlog.next(last=last)) is not None:
-                return page
+            try:
+                if (page := await self._backlog.next(last=last)) is not None:
+                    return page
+            except Unavailable as error:  # as for the log: a lost connection is repaired without end
+                log.warning("backlog_waits", reason=str(error), retry_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+                return None
             self._end_backlog()
         self._buffer.lift_limit(last is not None)
         self._reader.wake()

@@ -92,7 +92,11 @@ class Worker:
 
     async def run(self) -> None:
         """Resume, then load and keep until cancelled. What fails for good is raised."""
-        await waiting("worker", self._resume)
+        unfinished = await waiting("worker", self._resume)
+        await waiting("worker", partial(self._source.start, after=self._loader.watermark.position))
+        if unfinished is not None:
+            await self._repeat(unfinished)
+        await waiting("worker", self._deploy)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.run())
             group.create_task(self._load())
@@ -100,18 +104,19 @@ class Worker:
     async def close(self) -> None:
         await self._source.close()
 
-    async def _resume(self) -> None:
-        """Everything between a start, however the last one ended, and the first new batch."""
+    async def _resume(self) -> Plan | None:
+        """Find out how the last worker ended; the batch that it left unfinished, if any. Safe to repeat."""
         await migrate_store(self._postgres_url)
         await self._source.prepare()
         await create_schema(self._clickhouse)
         await create_event_views(self._clickhouse, self._project.domain.events)
         await self._advance.resume()
         await self._deployer.resume()
-        unfinished = await self._loader.resume()
-        await self._source.start(after=self._loader.watermark.position)
-        if unfinished is not None:
-            await self._repeat(unfinished)
+        return await self._loader.resume()
+
+    async def _deploy(self) -> None:
+        """Make the project's read models. Resumes first: an earlier attempt may have been interrupted."""
+        await self._deployer.resume()
         await self._deployer.deploy(self._wanted())
 
     async def _repeat(self, unfinished: Plan) -> None:
