@@ -11,6 +11,7 @@ from support.fault_proof import assert_whole, wait_for_batches, wait_until_ready
 from support.fault_system import ROUNDS, TIMEOUT_S, kill_and_keep, running_system
 
 INSERT_MAX_S = 0.05
+START_MAX_S = 3.0
 
 
 @pytest.mark.timeout(TIMEOUT_S)
@@ -34,7 +35,7 @@ async def test_killed_under_load_it_comes_back_with_every_event_once() -> None:
 
 
 @pytest.mark.timeout(TIMEOUT_S)
-async def test_killed_together_with_the_worker_and_once_more_while_nothing_runs() -> None:
+async def test_killed_while_the_worker_starts_together_with_it_and_while_nothing_runs() -> None:
     acknowledged = Acknowledged()
     draw = Random(5)
     async with running_system() as system:
@@ -42,6 +43,8 @@ async def test_killed_together_with_the_worker_and_once_more_while_nothing_runs(
         async with writing(system, acknowledged):
             for _ in range(ROUNDS):
                 worker = await system.worker()
+                await asyncio.sleep(draw.uniform(0, START_MAX_S))  # while it starts: it must wait, not end
+                await kill_and_keep("clickhouse", system.clickhouse_server)
                 await acknowledged.more(100)
                 await wait_until_ready(system, clickhouse)
                 await wait_for_batches(system, clickhouse, 3)
