@@ -80,7 +80,7 @@ async def measure(settings: Settings, per_s: int, seconds: float) -> tuple[list[
         finally:
             worker.terminate()
             await worker.wait()
-        sizes = await clickhouse.rows("SELECT changes FROM headrace.batches ORDER BY batch")
+        sizes = await clickhouse.rows("SELECT changes FROM headrace.batches FINAL ORDER BY batch")
         return delays([int(size) for (size,) in sizes], steps.read_text(), committed, warm)
 
 

@@ -81,6 +81,17 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
         return Prepared(begin.begins_at, begin.snapshot, created, server["wal_sender_timeout_ms"] / 1000)
 
 
+async def forget_slot(address: SlotAddress) -> None:
+    """Drop slot and publication, so that the next start begins anew. Raises AlreadyRunning while a worker reads it."""
+    async with _connect(address.url) as connection:
+        slot = await (await connection.execute(_read_sql("read_slot"), {"slot": address.slot})).fetchone()
+        if slot and slot["active_pid"]:
+            raise _in_use(address, slot["active_pid"])
+        if slot:
+            await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
+        await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(address.publication)))
+
+
 async def check_server(url: str) -> None:
     """Whether changes can be captured from this server at all. Changes nothing; raises as `prepare_slot` does."""
     async with _connect(url) as connection:
@@ -133,12 +144,12 @@ async def _explain_publication(connection: _Connection, address: SlotAddress, me
         return InvalidConfiguration(
             f"The publication {address.publication!r} does not exist any more.",
             message,
-            "Without it the slot cannot be read: drop the slot and rebuild the read models.",
+            "Without it the slot cannot be read: stop the worker and run `headrace rebuild --all`.",
         )
     return InvalidConfiguration(
         f"The slot {address.slot!r} is older than the publication {address.publication!r}.",
         message,
-        f"Run SELECT pg_drop_replication_slot('{address.slot}'); and rebuild the read models.",
+        "Stop the worker and run `headrace rebuild --all`.",
     )
 
 
@@ -289,7 +300,7 @@ async def _read_slot(connection: _Connection, address: SlotAddress) -> dict[str,
         raise Corrupt(
             f"PostgreSQL gave up the replication slot {address.slot!r}: the log it needs is gone.",
             f"wal_status is {slot['wal_status']}; max_slot_wal_keep_size limits what is kept.",
-            f"Run SELECT pg_drop_replication_slot('{address.slot}'); and rebuild the read models.",
+            "Stop the worker and run `headrace rebuild --all`.",
         )
     return slot
 
@@ -317,7 +328,7 @@ def _missing(address: SlotAddress) -> Corrupt:
     return Corrupt(
         f"The replication slot {address.slot!r} does not exist any more.",
         "What was committed since it was dropped cannot be read from the log.",
-        "Rebuild the read models from the event store.",
+        "Stop the worker and run `headrace rebuild --all`.",
     )
 
 
@@ -340,5 +351,5 @@ def _gap(address: SlotAddress, after: Position, detail: str) -> Corrupt:
     return Corrupt(
         f"The log does not go on where the read models stopped, at {after}.",
         f"{detail} Slot {address.slot!r}.",
-        "Rebuild the read models from the event store; do not go on, or changes are missing.",
+        "Stop the worker and run `headrace rebuild --all`; to go on would leave changes out.",
     )

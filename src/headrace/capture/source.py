@@ -237,7 +237,7 @@ class Source:
             raise Corrupt(
                 f"The log has no place {last}, where an unfinished batch was planned to end.",
                 f"It is read up to {idle.position}.",
-                "Was the publication changed? Rebuild the read models from the event store.",
+                "Was the publication changed? Stop the worker and run `headrace rebuild --all`.",
             )
         return idle if last is None and idle.position > self._told else None
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +17,10 @@ from rich.markup import escape
 
 from headrace.capture.slot import check_server
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, run
-from headrace.errors import Error
+from headrace.errors import Error, Unavailable
 from headrace.event_store.connection import connect
 from headrace.runtime.databases import Addresses, Databases, open_databases
+from headrace.runtime.health import WORKER_SILENT_MAX_S
 from headrace.runtime.listener import listen
 from headrace.runtime.project import Project
 from headrace.settings import Settings
@@ -128,6 +130,9 @@ async def _worker(settings: Settings, addresses: Addresses) -> str:
         await clickhouse.close()
     if watermark is NOTHING:
         return "has loaded nothing yet"
+    silent_s = (datetime.now(UTC) - watermark.written_at).total_seconds()
+    if silent_s > WORKER_SILENT_MAX_S:
+        raise Unavailable(f"The worker was last heard {silent_s:.0f} s ago.", hint="Start `headrace worker`.")
     return f"at {watermark.position}, last heard {watermark.written_at:%H:%M:%S} UTC"
 
 

@@ -69,7 +69,7 @@ class Loader:
             raise Corrupt(
                 "ClickHouse holds a plan that does not follow the watermark.",
                 f"Source {self._source}: plan of batch {plan.batch}, watermark at batch {self.watermark.batch}.",
-                "Rebuild the read side: drop the database and headrace.* in ClickHouse, and the replication slot.",
+                "Stop the worker and run `headrace rebuild --all`.",
             )
         return plan
 
@@ -86,7 +86,7 @@ class Loader:
                 raise Corrupt(
                     "The log does not give an unfinished batch again as it was planned.",
                     f"Planned up to {plan.last}, read up to {batch.last}.",
-                    "The replication slot was replaced; rebuild the read side.",
+                    "The replication slot was replaced: stop the worker and run `headrace rebuild --all`.",
                 )
             await self._until_done(plan, batch, verify=unfinished is not None)
 

@@ -36,7 +36,7 @@ class Plan:
 
 
 async def write_plan(clickhouse: ClickHouse, plan: Plan, batch: Batch) -> None:
-    """Write the plan down. Repeating it adds nothing."""
+    """Write the plan down. Repeating it writes the same row again, of which one stays."""
     row = {
         "source": pa.array([plan.source]),
         "batch": pa.array([plan.batch], pa.uint64()),
@@ -48,8 +48,7 @@ async def write_plan(clickhouse: ClickHouse, plan: Plan, batch: Batch) -> None:
         "undecodable": pa.array([len(batch.undecodable)], pa.uint64()),
         "committed_at": pa.array([plan.committed_at], pa.timestamp("us", "UTC")),
     }
-    settings = {**DURABLE, "insert_deduplication_token": plan.token("headrace.batches")}
-    await clickhouse.insert_arrow("headrace.batches", pa.table(row), settings=settings)
+    await clickhouse.insert_arrow("headrace.batches", pa.table(row), settings=DURABLE)
 
 
 async def read_last_plan(clickhouse: ClickHouse, source: str) -> Plan | None:

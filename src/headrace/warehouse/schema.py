@@ -16,3 +16,13 @@ async def create_schema(clickhouse: ClickHouse) -> None:
     folder = resources.files(__package__) / "sql"
     for name in _STATEMENTS:
         await clickhouse.execute((folder / f"{name}.sql").read_text(), {"database": clickhouse.database})
+
+
+async def forget_source(clickhouse: ClickHouse, source: str) -> None:
+    """Drop everything that was loaded for `source`: its database, and its rows in the tables above. Safe to repeat."""
+    for table in ("watermarks", "definitions", "dead_letters", "batches"):
+        await clickhouse.execute(
+            f"DELETE FROM {SYSTEM_DATABASE}.{table} WHERE source = {{source:String}}", {"source": source}
+        )
+    # Last, because every statement of this client names it as the default.
+    await clickhouse.execute(f"DROP DATABASE IF EXISTS `{clickhouse.database}` SYNC")

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS headrace.batches (
     committed_at DateTime64(6, 'UTC'),
     planned_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
-ENGINE = MergeTree
+ENGINE = ReplacingMergeTree
 ORDER BY (source, batch)
 TTL toDateTime(planned_at) + INTERVAL 30 DAY
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
