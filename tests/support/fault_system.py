@@ -49,10 +49,10 @@ class Process:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,  # its end tells the process that the test has died
                 stdout=output,
                 stderr=output,
-                env={**_without_settings(os.environ), **environ},
+                env={**_without_settings(os.environ), **environ, "_HEADRACE_CHILD": "1"},
                 start_new_session=True,
             )
         return cls(process, log)
