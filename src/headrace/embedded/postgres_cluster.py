@@ -45,8 +45,10 @@ def make_cluster(data: Path, programs: Path, account: Account | None, password: 
     shutil.rmtree(staging, ignore_errors=True)
     cluster = staging / "data"
     try:
-        cluster.mkdir(mode=0o700, parents=True)
-        (staging / "password").write_text(password)
+        staging.mkdir(mode=0o700)
+        cluster.mkdir(mode=0o700)
+        with open(os.open(staging / "password", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(password)
         if account is not None:
             for path in (staging, cluster, staging / "password"):
                 os.chown(path, account.uid, account.gid)

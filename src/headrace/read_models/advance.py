@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from headrace.errors import InvalidInput, LimitExceeded
 from headrace.events.position import Position
-from headrace.read_models.model import ReadModel
+from headrace.read_models.model import CannotAdvance, ReadModel
 from headrace.streaming_sql.generate import advance_sql, probe_sql
 from headrace.streaming_sql.slice import Slice
 from headrace.telemetry import logger
@@ -25,10 +25,6 @@ POISON_MAX = 1000
 # For few rows, starting threads costs ClickHouse more than they bring: a fifth of the processor time of a batch.
 ONE_THREAD_ROWS_MAX = 5_000
 ONE_THREAD: ClickHouseSettings = {"max_threads": 1, "max_insert_threads": 1}
-
-
-class CannotAdvance(Exception):
-    """A read model cannot go on by itself; `str()` says why. The others are not affected."""
 
 
 class Advance:
@@ -53,6 +49,8 @@ class Advance:
         slice does not fit into memory.
         """
         rows = Slice(after, upto)
+        if verify:
+            await stop_queries(self._clickhouse, f"headrace:{self._source}:{model.name}:")
         settings = ONE_THREAD if rows_expected is not None and rows_expected <= ONE_THREAD_ROWS_MAX else {}
         try:
             await self._advance(model, rows, settings, verify=verify)
@@ -144,6 +142,11 @@ class Advance:
 
     def _parameters(self, model: ReadModel, rows: Slice) -> dict[str, object]:
         return {**rows.parameters(), "source": self._source, "target": model.name}
+
+
+async def stop_queries(clickhouse: ClickHouse, prefix: str) -> None:
+    """Stop the queries whose id begins with `prefix`, so that none of them writes behind the back of a verification."""
+    await clickhouse.execute("KILL QUERY WHERE startsWith(query_id, {prefix:String}) SYNC", {"prefix": prefix})
 
 
 async def fail(model: ReadModel, *, clickhouse: ClickHouse, source: str, problem: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from headrace.errors import Error, InvalidSQL
+from headrace.errors import Error, InvalidSQL, Unavailable
 from headrace.read_models.model import ReadModel, ReadModels
 from headrace.streaming_sql import ast
 from headrace.streaming_sql.definition import Definition, define
@@ -93,6 +93,8 @@ class Deployer:
                 continue
             try:
                 await (self._drop(row) if row.state == UNWANTED else self._create(row))
+            except Unavailable:
+                raise
             except Error as error:
                 await self._refuse(row, error)
 
@@ -104,7 +106,14 @@ class Deployer:
         await self._build([definition, *(reader.definition for reader in readers if reader is not None)])
 
     async def _refuse(self, row: StoredDefinition, error: Error) -> StoredDefinition:
-        """Take it out of service, and say why where it was asked for."""
+        """Say why where it was asked for. What is in service stays so when its drop is refused, else it is out."""
+        model = self._models.get(row.name)
+        if row.state == UNWANTED and model is not None:
+            model.stored = replace(row, state=model.stored.state, applied_batch=model.stored.applied_batch)
+            model.stored = await write_definition(
+                self._clickhouse, self._source, replace(model.stored, problem=f"Not dropped. {error}")
+            )
+            return model.stored
         if row.state == FAILED:
             return row
         log.error("definition_refused", name=row.name, problem=str(error))
@@ -131,14 +140,15 @@ class Deployer:
                 await check(self._clickhouse, each)
         stored = await read_definitions(self._clickhouse, self._source)
         begun = []
-        for each in definitions:
+        # Readers first: cut off here, one whose source still stands as it was is merely filled again from it.
+        for each in reversed(definitions):
             revision = stored[each.name].revision if each.name in stored else 0
             row = StoredDefinition(each.name, each.text, each.fingerprint, FILLING, revision=revision)
             model = ReadModel(each, (), await write_definition(self._clickhouse, self._source, row))
             existing = self._models.get(each.name)
             begun.append((model, existing.definition if existing else each))
             self._models.put(model)
-        for model, replaced in begun:
+        for model, replaced in reversed(begun):
             await self._make_objects(model, replaced)
             log.info("read_model_created", name=model.name, kind=model.definition.kind)
 

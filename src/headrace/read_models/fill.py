@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headrace.read_models.advance import Advance, CannotAdvance, fail
+from headrace.read_models.advance import Advance, fail
 from headrace.read_models.loader import Loader
-from headrace.read_models.model import ReadModel
+from headrace.read_models.model import CannotAdvance, ReadModel
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.dead_letters import LOADED, RETRY, read_dead_letters, write_dead_letters

@@ -15,8 +15,8 @@ from random import random
 from headrace.bus.batch import Batch, Relation
 from headrace.errors import Corrupt, Unavailable
 from headrace.events.position import Position
-from headrace.read_models.advance import Advance, CannotAdvance, fail
-from headrace.read_models.model import ReadModel, ReadModels
+from headrace.read_models.advance import Advance, fail, stop_queries
+from headrace.read_models.model import CannotAdvance, ReadModel, ReadModels
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.dead_letters import DeadLetter, write_dead_letters
@@ -60,7 +60,7 @@ class Loader:
 
         Queries that a killed worker left running are stopped first, so that nothing appears behind our back.
         """
-        await self._stop_orphans()
+        await stop_queries(self._clickhouse, f"headrace:{self._source}:")
         self.watermark = await read_watermark(self._clickhouse, self._source)
         plan = await read_last_plan(self._clickhouse, self._source)
         if plan is None or plan.batch <= self.watermark.batch:
@@ -113,7 +113,7 @@ class Loader:
 
     async def _carry_out(self, plan: Plan, batch: Batch, *, verify: bool) -> None:
         if verify:
-            await self._stop_orphans()
+            await stop_queries(self._clickhouse, f"headrace:{self._source}:")
         await write_plan(self._clickhouse, plan, batch)
         self._on_step("planned")
         await self._write_undecodable(plan, batch)
@@ -127,9 +127,10 @@ class Loader:
         self._on_step("watermark_written")
 
     async def _advance_or_fail(self, model: ReadModel, plan: Plan, rows: int, *, verify: bool) -> None:
-        if model.stored.state != READY:  # what it reads has failed in this very batch
+        if model.stored.state != READY:  # it has failed with what it reads, in this very batch
             return
         try:
+            self._models.require_source(model)
             await self._advance(model, plan.batch - 1, plan.batch, verify=verify, rows_expected=rows)
         except CannotAdvance as error:
             problem = str(error)
@@ -152,19 +153,9 @@ class Loader:
         await write_watermark(self._clickhouse, self._source, batch=batch, position=position, committed_at=committed_at)
         self.watermark = Watermark(batch, position, committed_at, committed_at)
 
-    async def _stop_orphans(self) -> None:
-        await self._clickhouse.execute(
-            "KILL QUERY WHERE startsWith(query_id, {prefix:String}) SYNC", {"prefix": query_prefix(self._source)}
-        )
-
 
 async def _all(steps: Iterable[Awaitable[None]]) -> None:
     """Run the steps side by side; wait for every one of them before the first failure is raised."""
     for outcome in await asyncio.gather(*steps, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
-
-
-def query_prefix(source: str) -> str:
-    """How the ids of a source's queries begin; what recovery stops before it verifies."""
-    return f"headrace:{source}:"

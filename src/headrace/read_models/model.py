@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from headrace.streaming_sql.definition import Definition
-from headrace.warehouse.definitions import StoredDefinition
+from headrace.warehouse.definitions import READY, StoredDefinition
+
+
+class CannotAdvance(Exception):
+    """A read model cannot go on by itself; `str()` says why. The others are not affected."""
 
 
 @dataclass(slots=True)
@@ -50,6 +54,12 @@ class ReadModels:
             if model.stored.state == state:
                 levels.setdefault(self._depth(model), []).append(model)
         return [levels[depth] for depth in sorted(levels)]
+
+    def require_source(self, model: ReadModel) -> None:
+        """Raises CannotAdvance when `model` reads from one that is not ready: its rows would be missing."""
+        source = self.get(model.definition.source)
+        if source is not None and source.stored.state != READY:
+            raise CannotAdvance(f"{source.name}, which it reads, is {source.stored.state}")
 
     def downstream(self, name: str) -> list[str]:
         """`name` itself and the names of all that read it, nearest first."""

@@ -10,7 +10,7 @@ from headrace.errors import Error
 from headrace.event_store.event_store import EventStore
 from headrace.events.position import Position
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.dead_letters import WAITING, read_dead_letters
+from headrace.warehouse.dead_letters import count_waiting
 from headrace.warehouse.definitions import DROPPED, FAILED, read_definitions
 from headrace.warehouse.watermark import NOTHING, read_watermark
 
@@ -83,5 +83,5 @@ async def _read_side(health: Health, status: Status) -> Position:
     status.read_models = {each.name: each.state for each in definitions.values() if each.state != DROPPED}
     failed = [name for name, state in status.read_models.items() if state == FAILED]
     status.problems += [f"The read model {name} has failed; see `headrace sql 'DESCRIBE {name}'`." for name in failed]
-    status.dead_letters = len(await read_dead_letters(health.clickhouse, health.source, status=WAITING))
+    status.dead_letters = await count_waiting(health.clickhouse, health.source)
     return watermark.position

@@ -139,8 +139,18 @@ class ClickHouse:
             async with source as chunks:
                 yield chunks
 
-    async def insert_arrow(self, table: str, rows: pa.Table, *, settings: ClickHouseSettings | None = None) -> None:
-        """Insert all rows as one request. Repeating it with the same `insert_deduplication_token` adds nothing."""
+    async def insert_arrow(
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        settings: ClickHouseSettings | None = None,
+        query_id: str | None = None,
+    ) -> None:
+        """Insert all rows as one request. Repeating it with the same `insert_deduplication_token` adds nothing.
+
+        The driver repeats the request by itself when the connection breaks: give every insert that counts a token.
+        """
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
@@ -150,7 +160,7 @@ class ClickHouse:
                 column_names=rows.column_names,
                 insert_block=sink.getvalue().to_pybytes(),
                 fmt="ArrowStream",
-                settings=dict(settings or {}),
+                settings={**(settings or {}), **({"query_id": query_id} if query_id else {})},
             )
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from headrace.errors import Unknown
-from headrace.events.position import Position
+from headrace.events.position import START, Position
 from headrace.warehouse.client import DURABLE, ClickHouse
 
 WAITING, RETRY, LOADED, DISCARDED = "waiting", "retry", "loaded", "discarded"
@@ -19,7 +19,9 @@ LIST_MAX = 1000
 _LIST = """
 SELECT target, lsn, ordinal, batch, status, reason, raw, changed_at
 FROM headrace.dead_letters FINAL
-WHERE source = {source:String} AND ({status:String} = '' OR status = {status:String})
+WHERE source = {source:String}
+  AND ({status:String} = '' OR status = {status:String})
+  AND ({lsn:UInt64} = 0 OR (lsn, ordinal) = ({lsn:UInt64}, {ordinal:UInt32}))
 ORDER BY lsn, ordinal, target
 LIMIT {limit:UInt32}
 """
@@ -59,9 +61,11 @@ async def write_dead_letters(clickhouse: ClickHouse, source: str, letters: Seque
     await clickhouse.insert_arrow("headrace.dead_letters", rows, settings=settings)
 
 
-async def read_dead_letters(clickhouse: ClickHouse, source: str, *, status: str = "") -> list[DeadLetter]:
-    """At most `LIST_MAX` letters in commit order; of one status, or of all."""
-    parameters = {"source": source, "status": status, "limit": LIST_MAX}
+async def read_dead_letters(
+    clickhouse: ClickHouse, source: str, *, status: str = "", at: Position = START
+) -> list[DeadLetter]:
+    """At most `LIST_MAX` letters in commit order; of one status, or of all; at one position, or anywhere."""
+    parameters = {"source": source, "status": status, "lsn": at.lsn, "ordinal": at.ordinal, "limit": LIST_MAX}
     # `raw` may hold any bytes: Arrow carries them as they are.
     settings = {"output_format_arrow_string_as_string": 0}
     answer = await clickhouse.raw(_LIST, parameters, format="ArrowStream", settings=settings)
@@ -81,12 +85,19 @@ async def read_dead_letters(clickhouse: ClickHouse, source: str, *, status: str 
 
 async def find_dead_letters(clickhouse: ClickHouse, source: str, position: Position) -> list[DeadLetter]:
     """The letters of one position, one per target. Raises Unknown when there is none."""
-    found = [letter for letter in await read_dead_letters(clickhouse, source) if letter.position == position]
+    found = await read_dead_letters(clickhouse, source, at=position)
     if not found:
         raise Unknown(
             f"There is no dead letter at {position}.", hint="`headrace dead-letters list` shows those that there are."
         )
     return found
+
+
+async def count_waiting(clickhouse: ClickHouse, source: str) -> int:
+    """How many letters wait for a decision."""
+    sql = "SELECT count() FROM headrace.dead_letters FINAL WHERE source = {source:String} AND status = 'waiting'"
+    ((count,),) = await clickhouse.rows(sql, {"source": source})
+    return int(count)
 
 
 async def excluded_targets(clickhouse: ClickHouse, source: str) -> set[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pyarrow as pa
 
 from headrace.errors import InvalidConfiguration
-from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
+from headrace.warehouse.client import DURABLE, ClickHouse
 from headrace.warehouse.plan import Plan
 
 TARGET = "events"
@@ -28,7 +30,7 @@ async def insert_events(clickhouse: ClickHouse, plan: Plan, events: pa.Table, *,
     """Add the batch's events to the log as one insert.
 
     A repeat against a live server adds nothing, thanks to the token. `verify` is for repeats after a crash, when
-    tokens prove nothing: only events that the log does not hold yet are inserted, and without a token, since the
+    tokens prove nothing: only events that the log does not hold yet are inserted, under a token of its own, since the
     first attempt may have left its token behind and not all of its rows.
     """
     rows = _typed(events)
@@ -37,10 +39,14 @@ async def insert_events(clickhouse: ClickHouse, plan: Plan, events: pa.Table, *,
     if rows.num_rows == 0:
         return
     rows = rows.append_column("_batch", pa.repeat(pa.scalar(plan.batch, pa.uint64()), rows.num_rows))
-    once: ClickHouseSettings = (
-        {"insert_deduplicate": 0} if verify else {"insert_deduplication_token": plan.token(TARGET)}
+    attempt = uuid4()
+    token = f"{plan.token(TARGET)}:{attempt}" if verify else plan.token(TARGET)
+    await clickhouse.insert_arrow(
+        f"`{clickhouse.database}`.{TARGET}",
+        rows,
+        settings={**DURABLE, "insert_deduplication_token": token},
+        query_id=f"headrace:{plan.source}:{TARGET}:{plan.batch}:{attempt}",
     )
-    await clickhouse.insert_arrow(f"`{clickhouse.database}`.{TARGET}", rows, settings={**DURABLE, **once})
 
 
 def _typed(events: pa.Table) -> pa.Table:

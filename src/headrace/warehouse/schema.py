@@ -20,7 +20,9 @@ async def create_schema(clickhouse: ClickHouse) -> None:
 
 async def forget_source(clickhouse: ClickHouse, source: str) -> None:
     """Drop everything that was loaded for `source`: its database, and its rows in the tables above. Safe to repeat."""
-    for table in ("watermarks", "definitions", "dead_letters", "batches"):
+    # The watermark goes after the data: cut off in between, a worker refuses to start instead of loading twice.
+    await clickhouse.execute(f"DROP TABLE IF EXISTS `{clickhouse.database}`.events SYNC")
+    for table in ("definitions", "dead_letters", "batches", "watermarks"):
         await clickhouse.execute(
             f"DELETE FROM {SYSTEM_DATABASE}.{table} WHERE source = {{source:String}}", {"source": source}
         )

@@ -186,6 +186,7 @@ async def _serve(house: House, listening: socket.socket, *, user: str, password:
 def main() -> int:
     """Run the child process; returns its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)  # the data is its owner's alone
     telemetry.configure("warning")
     arguments = _arguments()
     try:

@@ -11,6 +11,6 @@ CREATE TABLE IF NOT EXISTS headrace.dead_letters (
     raw String,
     changed_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
-ENGINE = ReplacingMergeTree(changed_at)
+ENGINE = ReplacingMergeTree -- the row inserted last counts; a clock may step back
 ORDER BY (source, target, lsn, ordinal)
 SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1

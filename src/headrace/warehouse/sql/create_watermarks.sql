@@ -7,6 +7,6 @@ CREATE TABLE IF NOT EXISTS headrace.watermarks (
     committed_at DateTime64(6, 'UTC'),
     written_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
-ENGINE = ReplacingMergeTree(written_at)
+ENGINE = ReplacingMergeTree(lsn) -- never by a clock, which may step back
 ORDER BY source
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
