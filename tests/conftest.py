@@ -1,4 +1,4 @@
-"""What every test folder shares: one embedded ClickHouse and one embedded PostgreSQL per test process, made on demand."""
+"""What every test folder shares: one embedded ClickHouse and one PostgreSQL per test process, made on demand."""
 
 from __future__ import annotations
 

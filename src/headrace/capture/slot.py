@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from headrace.capture.backlog import LSN_MAX
+from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX
 from headrace.capture.connection import CONNECT_MAX_S, Lost, Refused, SlotAddress, refused_sqlstate
 from headrace.capture.new_slot import NewSlot, create_slot
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
@@ -75,6 +75,8 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
             slot = None
         created = slot is None or begin is None
         if created:
+            if EVENTS_TABLE in tables:
+                await _check_numbers(connection)
             begin = await _create_slot(connection, address)
         assert begin is not None
         await _wait_until_free(connection, address, takeover_s)
@@ -228,6 +230,18 @@ async def _prepare_publication(connection: _Connection, address: SlotAddress, ta
         log.info("publication_extended", publication=address.publication, tables=missing)
     comment: str | None = publication["comment"]
     return comment
+
+
+async def _check_numbers(connection: _Connection) -> None:
+    """What lies before the slot is told by transaction numbers: those of another server would hide events."""
+    if (await _read_one(connection, "read_future"))["is_restored"]:
+        raise Corrupt(
+            "The event store was restored from another server: its transaction numbers are not this server's.",
+            "Events that are older than the slot could not be told from later ones, and would be left out.",
+            "Once, while nothing writes: ALTER TABLE headrace.events DISABLE TRIGGER append_only; "
+            "UPDATE headrace.events SET transaction_id = pg_current_xact_id(); "
+            "ALTER TABLE headrace.events ENABLE TRIGGER append_only;",
+        )
 
 
 async def _create_slot(connection: _Connection, address: SlotAddress) -> NewSlot:

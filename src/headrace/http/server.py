@@ -77,6 +77,7 @@ async def _serve(
             ),
         ],
         body_bytes_max=settings.http.body_bytes_max,
+        host=settings.http.host,
     )
     server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_MAX_S))
     # What was imported lives as long as the process: a full collection would look through it for 40 ms each time.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -77,7 +78,8 @@ async def open_databases(settings: Settings) -> AsyncIterator[Databases]:
                 children.append(("postgres", databases.postgres))
             if databases.clickhouse is not None:
                 children.append(("clickhouse", databases.clickhouse))
-            await stack.enter_async_context(keeping(children, on_failure=lambda: None))
+            # Without end: a full disk is made room on, and then they go on by themselves.
+            await stack.enter_async_context(keeping(children, failures_max=math.inf))
             yield databases
 
 

@@ -73,8 +73,8 @@ class Role:
             await self._process.wait()
 
 
-async def keep_running(name: str, child: Child) -> None:
-    """Start `child` again whenever it ends. Raises Unavailable after `FAILURES_MAX` quick failures; cancel to stop."""
+async def keep_running(name: str, child: Child, *, failures_max: float = FAILURES_MAX) -> None:
+    """Start `child` again whenever it ends. Raises Unavailable after `failures_max` quick failures; cancel to stop."""
     failures = 0
     while True:
         started = time.monotonic()
@@ -84,7 +84,7 @@ async def keep_running(name: str, child: Child) -> None:
         while reason:
             failures += 1
             log.error("child_ended", child=name, reason=reason, failures=failures)
-            if failures > FAILURES_MAX:
+            if failures > failures_max:
                 raise Unavailable(f"{name} failed {failures} times in a row.", reason, "Its messages are above.")
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
             reason = await _start(child)
@@ -100,7 +100,12 @@ async def _start(child: Child) -> str:
 
 
 @asynccontextmanager
-async def keeping(children: Sequence[tuple[str, Child]], *, on_failure: Callable[[], None]) -> AsyncIterator[None]:
+async def keeping(
+    children: Sequence[tuple[str, Child]],
+    *,
+    failures_max: float = FAILURES_MAX,
+    on_failure: Callable[[], None] = lambda: None,
+) -> AsyncIterator[None]:
     """Keep started children running for as long as the block runs. Does not stop them.
 
     When one cannot be kept running it is logged, and `on_failure` is called; the others go on.
@@ -111,7 +116,7 @@ async def keeping(children: Sequence[tuple[str, Child]], *, on_failure: Callable
             log.error("child_given_up", reason=str(error))
             on_failure()
 
-    tasks = [asyncio.create_task(keep_running(name, child)) for name, child in children]
+    tasks = [asyncio.create_task(keep_running(name, child, failures_max=failures_max)) for name, child in children]
     for task in tasks:
         task.add_done_callback(ended)
     try:

@@ -170,3 +170,18 @@ async def test_too_many_queries_are_refused_at_once(http: httpx.AsyncClient) -> 
         return (await sql(http, f"SELECT countIf({CLIENT_ID} LIKE 'crowd%') FROM system.processes")).text == "0\n"
 
     await until(idle)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Host": "evil.example:8123"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+async def test_no_web_page_may_send_sql(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """A page can post to 127.0.0.1 without being asked; SQL reads files and opens connections."""
+    refused = await http.post("/", content="SELECT 1", headers=headers)
+    assert refused.status_code == 403
+    assert "refused" in refused.text

@@ -67,5 +67,6 @@ async def store(url: str) -> AsyncIterator[EventStore]:
 async def api(store: EventStore, domain: Domain) -> AsyncIterator[httpx.AsyncClient]:
     routes = command_routes(Dispatcher(store=store, domain=domain), domain)
     app = create_app(title="ledger", version="1", routes=routes, body_bytes_max=64 << 10)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=cast(Any, app)), base_url="http://test") as client:
+    transport = httpx.ASGITransport(app=cast(Any, app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client

@@ -14,6 +14,7 @@ from headrace.embedded.clickhouse.exceptions import ClickHouseException, Code, r
 from headrace.embedded.clickhouse.exchange import Aborted, Exchange, House
 from headrace.embedded.clickhouse.request import Request, parse
 from headrace.embedded.clickhouse.responses import Message, Send
+from headrace.same_origin import foreign
 from headrace.telemetry import logger
 
 _ALIVE: Final = frozenset(("/ping", "/replicas_status"))
@@ -23,10 +24,11 @@ log = logger(__name__)
 
 
 class App:
-    """The application. `user` and `password` are the only credentials there are."""
+    """The application. `user` and `password` are the only credentials there are; `host` is where it listens."""
 
-    def __init__(self, house: House, *, user: str, password: str) -> None:
+    def __init__(self, house: House, *, user: str, password: str, host: str) -> None:
         self._house = house
+        self._host = host
         self._user = user.encode()
         self._password = password.encode()
 
@@ -46,6 +48,7 @@ class App:
 
     async def _query(self, request: Request, receive: Receive, send: Send) -> None:
         try:
+            self._refuse_pages(request)
             self._authenticate(request)
             exchange = Exchange(self._house, request, Body(receive, request.headers.get("content-encoding", "")), send)
         except ClickHouseException as exception:
@@ -63,6 +66,14 @@ class App:
         except Exception:
             log.exception("request_failed", method=request.method)
             raise
+
+    def _refuse_pages(self, request: Request) -> None:
+        """SQL reads files and opens connections: no web page that the user happens to have open may send any."""
+        reason = foreign(request.headers, listening_on=self._host)
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            reason = "it comes from another site's page"
+        if reason:
+            raise refused(Code.AUTHENTICATION_FAILED, f"The request is refused: {reason}.")
 
     def _authenticate(self, request: Request) -> None:
         user, password = request.credentials()

@@ -150,9 +150,9 @@ def _say(line: dict[str, object]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
-async def _serve(house: House, listening: socket.socket, *, user: str, password: str, child: bool) -> None:
+async def _serve(house: House, listening: socket.socket, *, user: str, password: str, host: str, child: bool) -> None:
     config = uvicorn.Config(
-        App(house, user=user, password=password),
+        App(house, user=user, password=password, host=host),
         http="httptools",
         ws="none",
         lifespan="off",
@@ -201,7 +201,16 @@ def main() -> int:
     house = House(engine, Admission(arguments.queries_max), Sessions(engine), Spool(path / "spool"), threads)
     password = os.environ.pop(PASSWORD_VARIABLE, "")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(house, listening, user=arguments.user, password=password, child=arguments.child))
+        runner.run(
+            _serve(
+                house,
+                listening,
+                user=arguments.user,
+                password=password,
+                host=arguments.host,
+                child=arguments.child,
+            )
+        )
     engine.kill_all()
     threads.shutdown(wait=True)
     house.sessions.close()
