@@ -133,7 +133,7 @@ async def test_cut_off_insert_stores_nothing(
     _, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
     query = "INSERT%20INTO%20cut_off%20FORMAT%20CSV&query_id=cut_off&user=headrace"
     quoted = str(httpx.QueryParams({"password": password}))
-    head = f"POST /?query={query}&{quoted} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    head = f"POST /?query={query}&{quoted} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
     writer.write(head.encode() + b"1\n" * 200_000)
     await writer.drain()
     await until(lambda: running(http, "cut_off"))
