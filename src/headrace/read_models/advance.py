@@ -76,12 +76,14 @@ class Advance:
             verify=verify,
             excluding=self._excluding(model),
         )
-        token = f"{self._source}:{model.name}:{rows.after}-{rows.upto}"
+        attempt = uuid4()
+        # A verified insert completes what an earlier one began: it must not pass for its repetition.
+        token = f"{self._source}:{model.name}:{rows.after}-{rows.upto}" + (f":{attempt}" if verify else "")
         await self._clickhouse.execute(
             sql,
             self._parameters(model, rows),
             settings={**DURABLE, **settings, "insert_deduplication_token": token},
-            query_id=f"headrace:{self._source}:{model.name}:{rows.upto}:{uuid4()}",
+            query_id=f"headrace:{self._source}:{model.name}:{rows.upto}:{attempt}",
         )
 
     async def _find_poison(self, model: ReadModel, rows: Slice, error: InvalidInput) -> list[DeadLetter]:

@@ -1,4 +1,6 @@
-"""Watermark: the highest position up to which every read model is complete.
+"""Watermark: the highest position up to which every ready read model is complete.
+
+One that is being filled or has failed is not vouched for; `headrace.definitions` says which those are.
 
 It is a row in ClickHouse, written after everything it vouches for. Readers may hold a slightly old one: it only
 grows, so an old watermark is still true.
