@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED) check
 	@sh deploy/browser.sh
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/properties tests/architecture tests/integration tests/end_to_end
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -n 2 tests/faults
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests examples benchmarks

@@ -159,9 +159,9 @@ class _Session:
         deadline = time.monotonic() + WAIT_MAX_S
         while time.monotonic() < deadline:
             now = (await read_definitions(self._clickhouse, self._settings.project))[row.name]
-            if now.revision > asked.revision and now.state in (wanted, FAILED):
-                if now.state == FAILED:
-                    raise InvalidSQL(f"{row.name} could not be made.", now.problem)
+            if now.revision > asked.revision and now.state in (READY, FAILED, DROPPED):
+                if now.state != wanted:
+                    raise InvalidSQL(f"{row.name} is {now.state}, not {wanted}.", now.problem)
                 print_json({"name": row.name, "state": now.state}) if as_json else note(f"{row.name} is {now.state}.")
                 return
             await asyncio.sleep(POLL_S)

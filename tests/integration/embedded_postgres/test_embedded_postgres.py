@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -63,7 +64,14 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "project" / ".headrace" / "postgres"
 
 
-async def test_start_serves_tcp_and_socket_with_logical_wal_and_durable_commits(data: Path) -> None:
+async def test_start_serves_tcp_and_socket_with_logical_wal_and_durable_commits() -> None:
+    # A socket's path has room for 107 bytes: pytest's own temporary folders may be longer than that.
+    with tempfile.TemporaryDirectory(prefix="hr-") as short:
+        data = Path(short) / "postgres"
+        await _assert_serves(data)
+
+
+async def _assert_serves(data: Path) -> None:
     async with running(data) as server:
         assert server.socket_url != server.url
         for url in (server.url, server.socket_url):
