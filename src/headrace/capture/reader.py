@@ -38,7 +38,7 @@ _KEEPALIVE = Struct(">cQqB")
 _SLOT_IN_USE = "55006"
 _BACKOFF_S = (0.1, 5.0)
 _SILENCE_MAX_S = 300.0  # the server answers every status; a proxy can hold a dead connection open (supabase/etl#510)
-_GATHER_S = 0.001
+_GATHER_S = 0.0002
 """While messages follow each other closely they are read together: the server sends each by itself, and waking up for
 every one costs both sides more than the message. A message after a pause is read at once."""
 

@@ -89,6 +89,17 @@ async def test_bodies_may_be_compressed(http: httpx.AsyncClient, table: str, enc
     assert await done(http, "SELECT count() FROM rows") == f"{rows}\n"
 
 
+async def test_arrow_columns_that_the_table_lacks_are_passed_over(http: httpx.AsyncClient, table: str) -> None:
+    # The engine's Arrow reader passes over such a column, and over padding, with a seek. Through a bare pipe that failed
+    # with "Cannot seek through file" (code 87): always for a long column, once in hundreds of inserts for padding.
+    rows = 20_000
+    lacking = pa.array([f"{number:0100}" for number in range(rows)])
+    strings = pa.array([str(number) for number in range(rows)])
+    wide = pa.table({"s": strings, "lacking": lacking, "a": pa.array(range(rows), pa.uint64())})
+    await done(http, b"INSERT INTO rows FORMAT ArrowStream\n" + arrow_stream(wide))
+    assert await done(http, "SELECT count(), sum(a), countIf(s = toString(a)) FROM rows") == "20000\t199990000\t20000\n"
+
+
 async def test_streamed_body_of_unknown_length(http: httpx.AsyncClient, table: str) -> None:
     async def body() -> AsyncIterator[bytes]:
         for _ in range(200):

@@ -81,12 +81,12 @@ def test_no_bytes_crash_the_lexer(data: bytes, complete: bool) -> None:
 def test_insert_reads_its_rows_from_a_path_with_quotes() -> None:
     insert = inline_insert(b"INSERT INTO t (a) -- note\nSETTINGS x = 1 FORMAT CSV\n", complete=True)
     assert insert is not None
-    assert insert.from_file("/it's") == (
+    assert insert.from_file("/it's", "none") == (
         "INSERT INTO t (a) -- note\nFROM INFILE '/it\\'s' COMPRESSION 'none' SETTINGS x = 1 FORMAT CSV"
     )
-    assert insert.from_select("/p") == (
+    assert insert.from_select("/p", "lz4") == (
         "INSERT INTO t (a) -- note\nSETTINGS x = 1, use_structure_from_insertion_table_in_table_functions = 1 "
-        "SELECT `a` FROM file('/p', 'CSV', 'auto')"
+        "SELECT `a` FROM file('/p', 'CSV', 'auto', 'lz4')"
     )
 
 

@@ -26,7 +26,7 @@ from headrace.embedded.clickhouse.compression import choose, encoder
 from headrace.embedded.clickhouse.engine import Engine
 from headrace.embedded.clickhouse.exceptions import ClickHouseException, Code, refused
 from headrace.embedded.clickhouse.execution import Execution, Result, changes_session
-from headrace.embedded.clickhouse.feed import PIPE_BYTES, Pipe, Spool
+from headrace.embedded.clickhouse.feed import PIPE_BYTES, PIPE_COMPRESSION, Pipe, Spool
 from headrace.embedded.clickhouse.formats import content_type
 from headrace.embedded.clickhouse.request import Request
 from headrace.embedded.clickhouse.responses import Send
@@ -170,7 +170,7 @@ class Exchange:
         if len(rows) <= PIPE_BYTES:
             return await self._watch(self._submit(partial(self._insert_from_file, lease, insert, path, rows)))
         pipe = Pipe(path)
-        work = self._submit(partial(self._insert_from, lease, insert, path))
+        work = self._submit(partial(self._insert_from, lease, insert, path, PIPE_COMPRESSION))
         try:
             await self._pump(pipe, rows, work)
             return await self._watch(work)
@@ -178,9 +178,11 @@ class Exchange:
             await self._kill(work, pipe)
             pipe.stop()
 
-    def _insert_from(self, lease: Session | Unshared, insert: InlineInsert, path: Path) -> tuple[Execution, Result]:
+    def _insert_from(
+        self, lease: Session | Unshared, insert: InlineInsert, path: Path, compression: str = "none"
+    ) -> tuple[Execution, Result]:
         execution = self._begin(lease)
-        result = execution.insert(insert, str(path), self._request.settings)
+        result = execution.insert(insert, str(path), compression, self._request.settings)
         self._end(lease, b"")
         return execution, result
 
@@ -202,12 +204,12 @@ class Exchange:
             await asyncio.wait({pump})
             return
         pump.result()
-        pipe.end()
 
     async def _fill(self, pipe: Pipe, rows: bytes) -> None:
         await pipe.write(rows)
         while piece := await self._body.read():
             await pipe.write(piece)
+        await pipe.finish()
 
     def _submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._house.threads, job)

@@ -63,14 +63,14 @@ class Execution:
         self.result = Result(default_format)
         self.ended = True
 
-    def insert(self, insert: InlineInsert, path: str, settings: Mapping[str, str]) -> Result:
+    def insert(self, insert: InlineInsert, path: str, compression: str, settings: Mapping[str, str]) -> Result:
         """Run an INSERT with its rows in a file or pipe."""
-        sql = insert.from_file(path)
+        sql = insert.from_file(path, compression)
         if settings.get(_MATERIALIZED, "0") not in ("0", "false") or _MATERIALIZED in insert.settings:
             # FROM INFILE knows no MATERIALIZED columns: it would refuse them, or ignore the given values.
             if not insert.columns:
                 raise refused(Code.NOT_IMPLEMENTED, f"{_MATERIALIZED} needs the columns: INSERT INTO t (a, b) …")
-            sql = insert.from_select(path)
+            sql = insert.from_select(path, compression)
         self._connection.set({f"param_{name}": value for name, value in self._parameters.items()})
         self._connection.query(sql, progress=self.result.progress)
         return self.result

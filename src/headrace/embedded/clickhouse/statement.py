@@ -60,17 +60,18 @@ class InlineInsert:
     format: str
     data_start: int
 
-    def from_file(self, path: str) -> str:
+    def from_file(self, path: str, compression: str) -> str:
         """The same INSERT, reading its rows from a file or a named pipe."""
-        source = f"FROM INFILE {quoted(path)} COMPRESSION 'none'"
+        source = f"FROM INFILE {quoted(path)} COMPRESSION {quoted(compression)}"
         return f"{self.target}\n{source} {self.settings} FORMAT {self.format}"
 
-    def from_select(self, path: str) -> str:
+    def from_select(self, path: str, compression: str) -> str:
         """The same INSERT as INSERT … SELECT, for what FROM INFILE cannot do. The columns must be listed."""
         columns = ", ".join(map(identifier, self.columns))
         # The rows have the types and the order of the listed columns; nothing is guessed from them.
         settings = f"{self.settings or 'SETTINGS'}{',' if self.settings else ''} {_TYPES_OF_TABLE} = 1"
-        return f"{self.target}\n{settings} SELECT {columns} FROM file({quoted(path)}, {quoted(self.format)}, 'auto')"
+        source = f"file({quoted(path)}, {quoted(self.format)}, 'auto', {quoted(compression)})"
+        return f"{self.target}\n{settings} SELECT {columns} FROM {source}"
 
 
 def tokens(text: bytes) -> Iterator[Token]:
