@@ -44,7 +44,7 @@ PGBENCH_CLIENTS = 32
 ROUNDS = 3
 
 PGBENCH_SCRIPT = """\
-\\set user random(1, 1000000000000)
+\\set user random(1, 1000000000000000000)
 INSERT INTO headrace.events (stream, version, type, schema_version, data, metadata)
 VALUES ('user-' || :user, 1, 'WorkoutLogged', 1,
         ('{"user_id":"' || :user || '","type":"running","duration_seconds":1800,"distance_km":5.25}')::jsonb,
