@@ -17,15 +17,17 @@ from rich.markup import escape
 
 from headrace.capture.slot import check_server
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, run
+from headrace.dashboards.definition import check_columns
 from headrace.errors import Error, Unavailable
 from headrace.event_store.connection import connect
+from headrace.queries.execute import Executor
 from headrace.runtime.databases import Addresses, Databases, open_databases
 from headrace.runtime.health import WORKER_SILENT_MAX_S
 from headrace.runtime.listener import listen
 from headrace.runtime.project import Project
 from headrace.settings import Settings
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.watermark import NOTHING, read_watermark
+from headrace.warehouse.watermark import NOTHING, WatermarkReader, read_watermark
 
 DISK_FREE_MIN_BYTES = 1 << 30
 
@@ -67,6 +69,7 @@ async def _examine_databases(settings: Settings, databases: Databases) -> list[F
     findings = [
         await _check("postgres", partial(_postgres, addresses)),
         await _check("clickhouse", partial(_clickhouse, settings, addresses)),
+        await _check("dashboards", partial(_dashboards, settings, addresses)),
     ]
     if databases.owned:
         findings.append(await _check("capture", partial(_capture, settings, addresses)))
@@ -115,6 +118,18 @@ async def _clickhouse(settings: Settings, addresses: Addresses) -> str:
         return f"ClickHouse {found} answers"
     finally:
         await clickhouse.close()
+
+
+async def _dashboards(settings: Settings, addresses: Addresses) -> str:
+    project = Project.load(settings)
+    clickhouse = await ClickHouse.connect(addresses.clickhouse_url, database=settings.database)
+    try:
+        watermarks = WatermarkReader(clickhouse=clickhouse, source=settings.project)
+        executor = Executor(clickhouse=clickhouse, watermarks=watermarks, limits=settings.query)
+        await check_columns(project.dashboards, project.catalog, executor)
+    finally:
+        await clickhouse.close()
+    return f"{len(project.dashboards)} pages name columns that their queries have"
 
 
 async def _capture(settings: Settings, addresses: Addresses) -> str:

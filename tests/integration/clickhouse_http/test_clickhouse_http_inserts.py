@@ -90,7 +90,7 @@ async def test_bodies_may_be_compressed(http: httpx.AsyncClient, table: str, enc
 
 
 async def test_arrow_columns_that_the_table_lacks_are_passed_over(http: httpx.AsyncClient, table: str) -> None:
-    # The engine's Arrow reader passes over such a column, and over padding, with a seek. Through a bare pipe that failed
+    # The engine passes over such a column, and over padding, with a seek. Through a bare pipe that failed
     # with "Cannot seek through file" (code 87): always for a long column, once in hundreds of inserts for padding.
     rows = 20_000
     lacking = pa.array([f"{number:0100}" for number in range(rows)])

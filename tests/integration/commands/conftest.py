@@ -1,8 +1,7 @@
-"""One PostgreSQL for the session; a fresh event store, and the API over the ledger domain, for each test."""
+"""The API over the ledger domain, on a fresh event store for each test."""
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import AsyncIterator
 from importlib import util
@@ -11,17 +10,13 @@ from types import ModuleType
 from typing import Any, cast
 
 import httpx
-import psycopg
 import pytest
 
 from headrace.commands.dispatch import Dispatcher
 from headrace.commands.domain import Domain
-from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.event_store.event_store import EventStore
 from headrace.http.app import create_app
 from headrace.http.commands import command_routes
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -39,28 +34,6 @@ def ledger() -> ModuleType:
 @pytest.fixture
 def domain(ledger: ModuleType) -> Domain:
     return Domain.from_module(ledger)
-
-
-@pytest.fixture(scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("commands") / "postgres")
-    await embedded.start()
-    yield embedded
-    await embedded.stop()
-
-
-@pytest.fixture
-async def url(server: EmbeddedPostgres) -> str:
-    name = f"test_{next(_numbers)}"
-    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-    return server.url.replace("/postgres", f"/{name}")
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[EventStore]:
-    async with EventStore(url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -79,12 +79,12 @@ async def test_a_wrong_address_is_refused() -> None:
         await EventStore("this is no address").open()
 
 
-async def test_a_database_that_is_not_utf8_is_refused(server: EmbeddedPostgres) -> None:
+async def test_a_database_that_is_not_utf8_is_refused(postgres_server: EmbeddedPostgres) -> None:
     name = f"latin_{uuid4().hex[:8]}"
-    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(postgres_server.url, autocommit=True) as connection:
         await connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0".encode())
     with pytest.raises(InvalidConfiguration, match="LATIN1"):
-        await EventStore(server.url.replace("/postgres", f"/{name}")).open()
+        await EventStore(postgres_server.url.replace("/postgres", f"/{name}")).open()
 
 
 async def test_a_closed_store_refuses_appends(url: str) -> None:

@@ -16,11 +16,11 @@ from headrace.event_store.migrate import migrate
 
 
 @pytest.fixture
-async def empty(server: EmbeddedPostgres) -> str:
+async def empty(postgres_server: EmbeddedPostgres) -> str:
     name = f"empty_{uuid4().hex[:8]}"
-    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(postgres_server.url, autocommit=True) as connection:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-    return server.url.replace("/postgres", f"/{name}")
+    return postgres_server.url.replace("/postgres", f"/{name}")
 
 
 async def test_migrating_again_applies_nothing(empty: str) -> None:
@@ -61,9 +61,11 @@ async def test_a_changed_function_is_replaced(url: str) -> None:
         await connection.close()
 
 
-async def test_a_user_without_the_right_to_create_a_schema_is_told_so(empty: str, server: EmbeddedPostgres) -> None:
+async def test_a_user_without_the_right_to_create_a_schema_is_told_so(
+    empty: str, postgres_server: EmbeddedPostgres
+) -> None:
     role = f"weak_{uuid4().hex[:8]}"
-    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(postgres_server.url, autocommit=True) as connection:
         await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'weak'".encode())
     address = empty.split("@", 1)[1]
     with pytest.raises(InvalidConfiguration, match="may not create"):
