@@ -5,7 +5,8 @@ from __future__ import annotations
 from support.running_project import Stack, headrace_json, wait_until
 
 # Other tests add items to lists of their own.
-CREATE = "CREATE STREAM checked AS SELECT item, throwIf(item = 'poison') AS bad FROM ItemAdded WHERE list_id = 'letters'"
+ONLY = "FROM ItemAdded WHERE list_id = 'letters'"
+CREATE = f"CREATE STREAM checked AS SELECT item, throwIf(item = 'poison') AS bad {ONLY}"
 MENDED = CREATE.replace("CREATE", "CREATE OR REPLACE").replace("throwIf", "toUInt8")
 
 
