@@ -36,6 +36,7 @@ _COLUMNS = {
     "metadata": pa.string(),
     "recorded_at": pa.timestamp("us", "UTC"),
     "transaction_id": pa.string(),
+    "ordinal": pa.int64(),
 }
 
 
@@ -48,7 +49,7 @@ class Backlog:
         self._rows_max = rows_max
         self._read = 0 if after == START else _index(after) + 1
         # Behind the last row that was read; where a restart does not know it, the rows before are counted off.
-        self._key: tuple[str, str, int] | None = None
+        self._key: tuple[str, int, str, int] | None = None
 
     async def next(self, *, last: Position | None = None) -> Batch | None:
         """The next page, or the one that ends exactly at `last`; None when there are no more. Raises Unavailable."""
@@ -68,9 +69,9 @@ class Backlog:
         first, count = self._read, page.num_rows
         tail = page.slice(count - 1).to_pylist()[0]
         self._read += count
-        self._key = (tail["transaction_id"], tail["stream"], tail["version"])
+        self._key = (tail["transaction_id"], tail["ordinal"], tail["stream"], tail["version"])
         places = [_position(index) for index in range(first, first + count)]
-        table = page.drop_columns(["transaction_id"])
+        table = page.drop_columns(["transaction_id", "ordinal"])
         table = table.append_column("_lsn", pa.array([place.lsn for place in places], pa.uint64()))
         table = table.append_column("_ordinal", pa.array([place.ordinal for place in places], pa.uint32()))
         return Batch(
@@ -83,10 +84,11 @@ class Backlog:
         )
 
     async def _copy(self, rows: int) -> pa.Table:
-        transaction_id, stream, version = self._key or ("0", "", 0)
+        transaction_id, ordinal, stream, version = self._key or ("0", 0, "", 0)
         statement = sql.SQL((resources.files(__package__) / "sql" / "copy_backlog.sql").read_text()).format(
             snapshot=sql.Literal(self._snapshot),
             transaction_id=sql.Literal(transaction_id),
+            ordinal=sql.Literal(ordinal),
             stream=sql.Literal(stream),
             version=sql.Literal(version),
             skip=sql.Literal(0 if self._key else self._read),

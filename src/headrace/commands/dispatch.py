@@ -61,12 +61,11 @@ class Dispatcher:
             raise
         except Error as error:
             # Refused now, but perhaps only because it has been carried out already.
-            first = await self._first_result(metadata, fingerprint)
-            if first is None:
-                if error.__cause__ is not None:
-                    log.error("decider_failed", decider=decider.name, stream=stream, exc_info=error.__cause__)
-                raise
-            return first
+            if first := await self._first_result(metadata, fingerprint):
+                return first[0]
+            if error.__cause__ is not None:
+                log.error("decider_failed", decider=decider.name, stream=stream, exc_info=error.__cause__)
+            raise
 
     async def _attempt(
         self,
@@ -85,7 +84,8 @@ class Dispatcher:
                 appended = await self._store.append(
                     stream,
                     events,
-                    expected_version=loaded.version,
+                    expected_version=loaded.version if loaded.condition is None else expected_version,
+                    condition=loaded.condition,
                     metadata=metadata,
                     fingerprint=fingerprint,
                 )
@@ -93,7 +93,7 @@ class Dispatcher:
                 if attempt == ATTEMPTS_MAX:
                     raise
                 continue
-            if not appended.duplicate:
+            if not appended.duplicate and loaded.condition is None:
                 self._loader.advance(stream, decider, loaded, events)
             return appended
         raise AssertionError("the last attempt returns or raises")
@@ -102,7 +102,10 @@ class Dispatcher:
         self, decider: Decider, stream: str, command: Command, expected_version: int | None, *, fresh: bool
     ) -> tuple[Loaded, list[Event]]:
         """A remembered state may be behind, so a refusal made on one is checked on a fresh one."""
-        loaded = await self._loader.load(stream, decider, fresh=fresh)
+        if tags := command.reads():
+            loaded = await self._loader.load_tagged(tags, decider)
+        else:
+            loaded = await self._loader.load(stream, decider, fresh=fresh)
         try:
             return loaded, self._judge(decider, command, stream, loaded, expected_version)
         except Error:
@@ -114,7 +117,7 @@ class Dispatcher:
     def _judge(
         self, decider: Decider, command: Command, stream: str, loaded: Loaded, expected_version: int | None
     ) -> list[Event]:
-        if expected_version is not None and expected_version != loaded.version:
+        if loaded.condition is None and expected_version is not None and expected_version != loaded.version:
             raise conflict(stream, expected_version, loaded.version)
         try:
             decided: object = decider.decide(command, loaded.state)
@@ -138,7 +141,7 @@ class Dispatcher:
                 )
         return [event for event in events if isinstance(event, Event)]
 
-    async def _first_result(self, metadata: Metadata, fingerprint: int) -> Appended | None:
+    async def _first_result(self, metadata: Metadata, fingerprint: int) -> list[Appended]:
         if metadata.command_id is None:
-            return None
+            return []
         return await self._store.read_command_result(metadata.command_id, fingerprint=fingerprint)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.commands.decider import Decider, State
 from headrace.errors import Corrupt, Error
+from headrace.event_store.condition import Condition, Criterion
 from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import PAGE_ROWS_MAX
 from headrace.events.event import Event, StoredEvent
@@ -26,11 +28,15 @@ REMEMBERED_EVENTS_MAX = 100_000
 
 
 class Loaded(NamedTuple):
-    """A state, and the version of the stream it was folded from; `remembered`: it may be behind."""
+    """A state, and the version of the stream it was folded from; `remembered`: it may be behind.
+
+    A state over tags has no version but a `condition`, which holds as long as the state is not behind.
+    """
 
     state: State
     version: int
     remembered: bool = False
+    condition: Condition | None = None
 
 
 class StateLoader:
@@ -50,7 +56,8 @@ class StateLoader:
         if known is not None and not fresh:
             self._states.move_to_end(key)
             return known
-        state, version, _ = known or Loaded(decider.state_type(), 0)
+        begin = known or Loaded(decider.state_type(), 0)
+        state, version = begin.state, begin.version
         page = await self._reader.read(stream, version)
         state, version = self._fold(state, version, page)
         if len(page) == PAGE_ROWS_MAX:
@@ -58,6 +65,14 @@ class StateLoader:
                 state, version = self._fold(state, version, [event])
         self._remember(key, Loaded(state, version, remembered=True))
         return Loaded(state, version)
+
+    async def load_tagged(self, tags: Sequence[str], decider: Decider) -> Loaded:
+        """The state over all events that carry one of the tags, in their order."""
+        matching = self._store.read_matching([Criterion(tags=(tag,)) for tag in tags])
+        state = decider.state_type()
+        async for stored in matching:
+            state = self._evolve(state, stored)
+        return Loaded(state, 0, condition=matching.condition)
 
     def advance(self, stream: str, decider: Decider, loaded: Loaded, events: list[Event]) -> None:
         """Remember the state after an append of our own, without reading it back."""

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from headrace.errors import Conflict, InvalidInput, LimitExceeded, Rejected
+from headrace.event_store.condition import Condition, check_criteria, held_alone, touched
 from headrace.events.command import check_stream_name
 from headrace.events.event import Event, Metadata
 from headrace.events.position import Position
@@ -36,38 +37,70 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
-    """Events for one stream, to be appended together or not at all.
-
-    `expected_version` is the version that the stream must have: 0 for a stream that must not exist, None for any. With
-    `metadata.command_id` the append happens once however often it is sent; `fingerprint` tells a repetition from
-    another request under the same id.
+class Part:
+    """Events for one stream. `expected_version` is the version that the stream must have: 0 for a stream that must not
+    exist, None for any.
     """
 
     stream: str
     events: Sequence[Event]
     expected_version: int | None = None
-    metadata: Metadata = NO_METADATA
-    fingerprint: int = 0
 
     @property
     def types(self) -> tuple[str, ...]:
         return tuple(type(event).__name__ for event in self.events)
 
 
-class _EventJSON(msgspec.Struct):
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events for one stream or several, to be appended together or not at all.
+
+    With `condition` it happens only if no event came in between. With `metadata.command_id` it happens once however
+    often it is sent; `fingerprint` tells a repetition from another request under the same id.
+    """
+
+    parts: Sequence[Part]
+    metadata: Metadata = NO_METADATA
+    condition: Condition | None = None
+    fingerprint: int = 0
+
+    @property
+    def streams(self) -> str:
+        """For messages."""
+        return ", ".join(part.stream for part in self.parts)
+
+    def touched(self) -> set[str]:
+        """What other appends' conditions could be about, and this one adds to."""
+        types = [name for part in self.parts for name in part.types]
+        return touched(types, [tag for part in self.parts for event in part.events for tag in event.tags()])
+
+    def held_alone(self) -> set[str]:
+        """What no other append of the same call may name: its streams, its command, and what its condition is about."""
+        held = {f"stream {part.stream}" for part in self.parts}
+        if self.metadata.command_id is not None:
+            held.add(f"command {self.metadata.command_id}")
+        return held | (held_alone(self.condition) if self.condition else set())
+
+
+class _EventJSON(msgspec.Struct, omit_defaults=True):
     type: str
     schema_version: int
     data: Event
+    tags: tuple[str, ...] = ()
+
+
+class _PartJSON(msgspec.Struct):
+    stream: str
+    expected: int | None
+    events: list[_EventJSON]
 
 
 class _AppendJSON(msgspec.Struct):
-    stream: str
-    expected: int | None
     command_id: UUID | None
     fingerprint: int
     metadata: Metadata
-    events: list[_EventJSON]
+    condition: Condition | None
+    parts: list[_PartJSON]
 
 
 class Outcome(msgspec.Struct):
@@ -75,6 +108,7 @@ class Outcome(msgspec.Struct):
 
     outcome: str
     stream: str
+    expected: int | None
     first_version: int | None
     last_version: int | None
     actual: int
@@ -88,51 +122,83 @@ decode_outcomes = _DECODER.decode
 
 def encode_append(append: Append) -> bytes:
     """Check an append and give its JSON. Raises InvalidInput or LimitExceeded."""
-    check_stream_name(append.stream)
-    if append.expected_version is not None and append.expected_version < 0:
-        raise InvalidInput(
-            f"Not a version: {append.expected_version}.",
-            f"Stream {append.stream}.",
-            "Expect 0 for a stream that must not exist, a version from 1, or None for any.",
+    _check(append)
+    parts = [
+        _PartJSON(
+            part.stream,
+            part.expected_version,
+            [
+                _EventJSON(type(event).__name__, type(event).schema_version, event, event.tags())
+                for event in part.events
+            ],
         )
-    if len(append.events) > EVENTS_MAX:
-        raise LimitExceeded(
-            f"An append holds at most {EVENTS_MAX} events; this one has {len(append.events)}.",
-            f"Stream {append.stream}.",
-            "Append them in parts, or import them with bulk_append.",
-        )
-    events = [_EventJSON(type(event).__name__, type(event).schema_version, event) for event in append.events]
+        for part in append.parts
+    ]
     metadata = append.metadata
-    row = _AppendJSON(append.stream, append.expected_version, metadata.command_id, append.fingerprint, metadata, events)
+    row = _AppendJSON(metadata.command_id, append.fingerprint, metadata, append.condition, parts)
     try:
         encoded = _ENCODER.encode(row)
     except TypeError as error:
         raise InvalidInput(
-            "An event holds a value that has no JSON form.", f"Stream {append.stream}: {error}."
+            "An event holds a value that has no JSON form.", f"Stream {append.streams}: {error}."
         ) from error
     if len(encoded) > BYTES_MAX:
         raise LimitExceeded(
             f"An append holds at most {BYTES_MAX:,} bytes of JSON; this one has {len(encoded):,}.",
-            f"Stream {append.stream}, {len(append.events)} events.",
-            "Append them in parts, and keep large things outside events.",
+            f"Stream {append.streams}.",
+            "Append the events in parts, and keep large things outside events.",
         )
     return encoded
 
 
-def answer(append: Append, outcome: Outcome, position: Position) -> Appended:
-    """What the outcome means to the caller. Raises Conflict, or Rejected for an id that another request used."""
-    if outcome.outcome == "appended":
-        assert outcome.first_version is not None
-        assert outcome.last_version is not None
-        return Appended(outcome.stream, outcome.last_version, outcome.first_version, position, append.types)
-    if outcome.outcome == "duplicate":
-        assert outcome.first_version is not None
-        assert outcome.last_version is not None
-        types = outcome.types or ()
-        return Appended(outcome.stream, outcome.last_version, outcome.first_version, position, types, duplicate=True)
-    if outcome.outcome == "mismatch":
+def _check(append: Append) -> None:
+    for part in append.parts:
+        check_stream_name(part.stream)
+        if part.expected_version is not None and part.expected_version < 0:
+            raise InvalidInput(
+                f"Not a version: {part.expected_version}.",
+                f"Stream {part.stream}.",
+                "Expect 0 for a stream that must not exist, a version from 1, or None for any.",
+            )
+    if len({part.stream for part in append.parts}) < len(append.parts):
+        raise InvalidInput("An append names a stream twice.", f"It names {append.streams}.", "Put its events together.")
+    if append.condition is not None:
+        check_criteria(append.condition.criteria)
+    count = sum(len(part.events) for part in append.parts)
+    if count > EVENTS_MAX:
+        raise LimitExceeded(
+            f"An append holds at most {EVENTS_MAX} events; this one has {count}.",
+            f"Stream {append.streams}.",
+            "Append them in parts, or import them with bulk_append.",
+        )
+    checks = append.condition or any(part.expected_version is not None for part in append.parts)
+    if count == 0 and not checks and append.metadata.command_id is None:
+        raise InvalidInput(
+            "An append has no events.",
+            f"Stream {append.streams or 'none'}; it names no version, no condition and no command id either.",
+            "Append at least one event; without any, an append can only check something or be remembered.",
+        )
+
+
+def answer(append: Append, outcomes: Sequence[Outcome], position: Position) -> list[Appended]:
+    """What the outcome of each part means to the caller. Raises Conflict, or Rejected for an id used before."""
+    kind = outcomes[0].outcome
+    if kind == "mismatch":
         raise reused()
-    raise conflict(append.stream, append.expected_version or 0, outcome.actual)
+    if kind == "overtaken":
+        raise overtaken(append.streams)
+    if kind == "conflict":
+        lost = next(each for each in outcomes if each.expected is not None and each.expected != each.actual)
+        raise conflict(lost.stream, lost.expected or 0, lost.actual)
+    return [_appended(part, outcome, position) for part, outcome in zip(append.parts, outcomes, strict=True)]
+
+
+def _appended(part: Part, outcome: Outcome, position: Position) -> Appended:
+    assert outcome.first_version is not None
+    assert outcome.last_version is not None
+    duplicate = outcome.outcome == "duplicate"
+    types = (outcome.types or ()) if duplicate else part.types
+    return Appended(outcome.stream, outcome.last_version, outcome.first_version, position, types, duplicate)
 
 
 def conflict(stream: str, expected: int, actual: int) -> Conflict:
@@ -143,6 +209,15 @@ def conflict(stream: str, expected: int, actual: int) -> Conflict:
         f"Stream {stream} {found}; expected {wanted}.",
         f"Expected {expected}, actual {actual}.",
         "Read the stream again, decide again, retry.",
+    )
+
+
+def overtaken(streams: str) -> Conflict:
+    """An event came in that the decision would have had to know."""
+    return Conflict(
+        "Something happened since this was decided that it depends on; nothing was written.",
+        f"An event matches the append's condition that the read before it did not see. Stream {streams}.",
+        "Read again, decide again, retry.",
     )
 
 

@@ -6,7 +6,7 @@ locks its streams as headrace.append does, so imports and commands take turns an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -41,12 +41,14 @@ class BulkAppended:
 
 @dataclass(slots=True)
 class _Chunk:
-    # (stream; then type, schema version and data as they stand in a line of COPY)
+    # (stream; then type, schema version, data and tags as they stand in a line of COPY)
     rows: list[tuple[str, bytes]] = field(default_factory=list)
     streams: set[str] = field(default_factory=set)
     size: int = 0
+    tagged: bool = False
 
-    def add(self, stream: str, line: bytes) -> None:
+    def add(self, stream: str, line: bytes, *, tagged: bool) -> None:
+        self.tagged |= tagged
         if stream not in self.streams:
             check_stream_name(stream)
             self.streams.add(stream)
@@ -90,7 +92,8 @@ async def _chunks(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[
         head = heads.get(event_type)
         if head is None:
             head = heads[event_type] = f"{event_type.__name__}\t{event_type.schema_version}\t".encode()
-        chunk.add(stream, head + _escape(_encode(event)))
+        tags = event.tags()
+        chunk.add(stream, head + _escape(_encode(event)) + b"\t" + _array(tags), tagged=bool(tags))
         if chunk.full:
             yield chunk
             chunk = _Chunk()
@@ -114,11 +117,13 @@ async def _write(connection: Connection, chunk: _Chunk, line_end: bytes) -> Posi
         cursor = await connection.execute(statements.query("read_versions"), streams)
         versions: dict[str, int] = dict(await cursor.fetchall())
         lines = []
-        for stream, line in chunk.rows:
+        for ordinal, (stream, line) in enumerate(chunk.rows):
             versions[stream] = version = versions[stream] + 1
-            lines.append(b"%b\t%d\t%b%b" % (_escape(stream.encode()), version, line, line_end))
+            lines.append(b"%d\t%b\t%d\t%b%b" % (ordinal, _escape(stream.encode()), version, line, line_end))
         async with cursor.copy(statements.query("copy_events")) as copy:
             await copy.write(b"".join(lines))
+        if chunk.tagged:
+            await connection.execute(statements.query("write_tags"))
     row = await (await connection.execute(statements.query("read_position"))).fetchone()
     assert row is not None
     return Position.parse(row[0])
@@ -127,6 +132,12 @@ async def _write(connection: Connection, chunk: _Chunk, line_end: bytes) -> Posi
 def _escape(text: bytes) -> bytes:
     """COPY's text format: of what JSON and stream names can hold, only the backslash means something to it."""
     return text.replace(b"\\", b"\\\\")
+
+
+def _array(tags: Sequence[str]) -> bytes:
+    """A text array as COPY reads it: each element in quotes, as JSON has them but for what is escaped."""
+    quoted = ('"' + tag.replace("\\", "\\\\").replace('"', '\\"') + '"' for tag in tags)
+    return _escape(("{" + ",".join(quoted) + "}").encode())
 
 
 def _failure(error: psycopg.Error | PoolTimeout, before: int) -> Error:

@@ -13,10 +13,12 @@ from psycopg_pool import PoolTimeout
 
 from headrace.errors import Error, Unavailable
 from headrace.event_store import bulk_append, read
-from headrace.event_store.append import NO_METADATA, Append, Appended
+from headrace.event_store.append import NO_METADATA, Append, Appended, Part
 from headrace.event_store.bulk_append import BulkAppended, Item
+from headrace.event_store.condition import Condition, Criterion
 from headrace.event_store.connection import connect, create_pool, unreachable
 from headrace.event_store.group_commit import GroupCommit
+from headrace.event_store.matching import Matching
 from headrace.event_store.migrate import migrate
 from headrace.event_store.read import BEGINNING, Place
 from headrace.events.event import Event, Metadata, StoredEvent
@@ -72,29 +74,47 @@ class EventStore:
         events: Sequence[Event],
         *,
         expected_version: int | None = None,
+        condition: Condition | None = None,
         metadata: Metadata = NO_METADATA,
         fingerprint: int = 0,
     ) -> Appended:
         """Append `events` to `stream`, durably, all or none; return where they stand.
 
         `expected_version` is the version the stream must have: 0 for a stream that must not exist, None (default) for
-        any. With `metadata.command_id` it happens once: appending that id again returns the first result and writes
-        nothing, and a connection lost on the way is retried once by itself. `fingerprint` (a 64-bit number) tells such
-        a repetition from another request under the same id. No events at all is allowed: it checks, and remembers.
+        any. `condition` is what must not have happened since `read_matching`. With `metadata.command_id` it happens
+        once: appending that id again returns the first result and writes nothing, and a connection lost on the way is
+        retried once by itself. `fingerprint` (a 64-bit number) tells such a repetition from another request under the
+        same id. No events at all is allowed with any of these: it checks, and remembers.
 
-        Raises Conflict when the stream is at another version, Rejected for an id that another request used,
-        InvalidInput or LimitExceeded for what cannot be stored, Unavailable when PostgreSQL fails; its message says
-        whether something may have been written.
+        Raises Conflict when the stream is at another version or the condition does not hold, Rejected for an id that
+        another request used, InvalidInput or LimitExceeded for what cannot be stored, Unavailable when PostgreSQL
+        fails; its message says whether something may have been written.
         """
-        return await self.submit(Append(stream, events, expected_version, metadata, fingerprint))
+        part = Part(stream, events, expected_version)
+        (appended,) = await self.submit(Append((part,), metadata, condition, fingerprint))
+        return appended
 
-    async def submit(self, append: Append) -> Appended:
-        """`append`, from an Append."""
+    async def append_together(
+        self,
+        parts: Sequence[Part],
+        *,
+        condition: Condition | None = None,
+        metadata: Metadata = NO_METADATA,
+        fingerprint: int = 0,
+    ) -> list[Appended]:
+        """Append to several streams, all or none, in one transaction; return where each part stands, in their order.
+
+        Otherwise like `append`.
+        """
+        return await self.submit(Append(parts, metadata, condition, fingerprint))
+
+    async def submit(self, append: Append) -> list[Appended]:
+        """`append_together`, from an Append."""
         if self._commits is None:
             raise Unavailable("The event store is not open; nothing was written.", hint="Use it by `async with`.")
         return await self._commits.submit(append)
 
-    async def append_many(self, appends: Iterable[Append]) -> list[Appended | Error]:
+    async def append_many(self, appends: Iterable[Append]) -> list[list[Appended] | Error]:
         """Several appends in one call, each with its own outcome, in the order given. They are not one unit: one may
         fail while the others are written. Two for the same stream happen in that order.
         """
@@ -102,7 +122,7 @@ class EventStore:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Error):
                 raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Appended | Error)]
+        return [outcome for outcome in outcomes if isinstance(outcome, list | Error)]
 
     async def bulk_append(
         self,
@@ -146,8 +166,21 @@ class EventStore:
         """
         return read.read_all(self._pool, after=after, limit=limit)
 
-    async def read_command_result(self, command_id: UUID, *, fingerprint: int = 0) -> Appended | None:
-        """The first result of this command id, or None. Raises Rejected when its fingerprint is another."""
+    def read_matching(self, criteria: Sequence[Criterion]) -> Matching:
+        """The events that match one of the criteria, all of one moment, in the order of `read_all`, page by page.
+
+            matching = store.read_matching([Criterion(tags=("course:c1",))])
+            async for event in matching: ...
+            await store.append("course-c1", [...], condition=matching.condition)
+
+        Raises InvalidInput or LimitExceeded for criteria that cannot be asked, Unavailable.
+        """
+        return Matching(self._pool, criteria)
+
+    async def read_command_result(self, command_id: UUID, *, fingerprint: int = 0) -> list[Appended]:
+        """The first result of this command id, for each stream; none if it was never appended. Raises Rejected when its
+        fingerprint is another.
+        """
         return await read.read_command_result(self._pool, command_id, fingerprint=fingerprint)
 
     async def read_position(self) -> Position:

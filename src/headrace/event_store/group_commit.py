@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from uuid import UUID
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -34,13 +33,11 @@ CLOSE_MAX_S = 10.0
 class _Waiting:
     append: Append
     encoded: bytes
-    result: asyncio.Future[Appended]
+    alone: set[str]
+    touched: set[str]
+    result: asyncio.Future[list[Appended]]
     attempts: int = 0
     perhaps_written: bool = False
-
-    @property
-    def names(self) -> tuple[str, UUID | None]:
-        return self.append.stream, self.append.metadata.command_id
 
 
 class GroupCommit:
@@ -56,8 +53,8 @@ class GroupCommit:
         self._closed = False
         self._task = asyncio.create_task(self._run(), name="group_commit")
 
-    async def submit(self, append: Append) -> Appended:
-        """Append durably, and return where.
+    async def submit(self, append: Append) -> list[Appended]:
+        """Append durably, and return where each part stands.
 
         A caller that is cancelled before its append was sent takes it back; afterwards the append happens all the same.
         Raises what EventStore.append says.
@@ -71,7 +68,9 @@ class GroupCommit:
                 f"{len(self._queue)} wait for PostgreSQL.",
                 "Retry later, and send fewer at a time.",
             )
-        waiting = _Waiting(append, encoded, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(
+            append, encoded, append.held_alone(), append.touched(), asyncio.get_running_loop().create_future()
+        )
         self._queue.append(waiting)
         self._wake.set()
         return await waiting.result
@@ -99,17 +98,19 @@ class GroupCommit:
                 await self._wake.wait()
 
     def _take(self) -> list[_Waiting]:
-        """The next call's appends. A second one for the same stream or command waits for the next call."""
+        """The next call's appends. One that names what another holds alone waits for the next call."""
         batch: list[_Waiting] = []
         postponed: list[_Waiting] = []
-        names: set[str | UUID] = set()
+        alone: set[str] = set()
+        touched: set[str] = set()
         size = 0
         while self._queue and len(batch) < APPENDS_MAX and len(postponed) < APPENDS_MAX:
             waiting = self._queue.popleft()
             if waiting.result.done():
                 continue  # its caller was cancelled
-            stream, command_id = waiting.names
-            if stream in names or (command_id is not None and command_id in names):
+            if not (alone.isdisjoint(waiting.alone | waiting.touched) and touched.isdisjoint(waiting.alone)):
+                # Whoever comes after it on the same names must not overtake it.
+                alone |= waiting.alone
                 postponed.append(waiting)
                 continue
             size += len(waiting.encoded)
@@ -117,7 +118,8 @@ class GroupCommit:
                 postponed.append(waiting)
                 break
             batch.append(waiting)
-            names.update((stream,) if command_id is None else (stream, command_id))
+            alone |= waiting.alone
+            touched |= waiting.touched
         self._queue.extendleft(reversed(postponed))
         return batch
 
@@ -140,8 +142,9 @@ class GroupCommit:
             for waiting in batch:
                 _fail(waiting, error)
         else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                _settle(waiting, outcome, position)
+            rows = iter(outcomes)
+            for waiting in batch:
+                _settle(waiting, [next(rows) for _ in waiting.append.parts], position)
 
     async def _call(self, batch: list[_Waiting]) -> tuple[list[Outcome], Position]:
         document = b"[" + b",".join(waiting.encoded for waiting in batch) + b"]"
@@ -213,11 +216,11 @@ class _Lost(Exception):
         self.sent = sent
 
 
-def _settle(waiting: _Waiting, outcome: Outcome, position: Position) -> None:
+def _settle(waiting: _Waiting, outcomes: list[Outcome], position: Position) -> None:
     if waiting.result.done():
         return
     try:
-        waiting.result.set_result(answer(waiting.append, outcome, position))
+        waiting.result.set_result(answer(waiting.append, outcomes, position))
     except Error as error:
         waiting.result.set_exception(error)
 
@@ -231,7 +234,7 @@ def _unknown(reason: str, waiting: _Waiting) -> Unavailable:
     named = waiting.append.metadata.command_id is not None
     return Unavailable(
         "The connection to PostgreSQL broke during an append; whether it was written is unknown.",
-        f"Stream {waiting.append.stream}: {reason}",
+        f"Stream {waiting.append.streams}: {reason}",
         "Repeat it with the same command id (Idempotency-Key): it happens once."
         if named
         else "Read the stream to find out; with a command id (Idempotency-Key) repeating would be safe.",
@@ -241,7 +244,7 @@ def _unknown(reason: str, waiting: _Waiting) -> Unavailable:
 def _translate(error: psycopg.Error, waiting: _Waiting) -> Error:
     """Our error for one of PostgreSQL's, after which nothing was written. Not its detail: that holds row data."""
     message = error.diag.message_primary or type(error).__name__
-    where = f"Stream {waiting.append.stream}: {message} (SQLSTATE {error.sqlstate})."
+    where = f"Stream {waiting.append.streams}: {message} (SQLSTATE {error.sqlstate})."
     match error:
         case psycopg.errors.LockNotAvailable() | psycopg.errors.QueryCanceled():
             return Unavailable(

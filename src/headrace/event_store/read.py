@@ -26,8 +26,13 @@ class Place(NamedTuple):
     """A place in the order of `read_all`: hand it back as `after` to go on from there."""
 
     transaction_id: int = 0
+    ordinal: int = 0
     stream: str = ""
     version: int = 0
+
+    def parameters(self) -> dict[str, object]:
+        """As the SQL files name them."""
+        return {**self._asdict(), "transaction_id": str(self.transaction_id)}
 
 
 BEGINNING = Place()
@@ -41,9 +46,9 @@ async def read_stream(
     while remaining is None or remaining > 0:
         rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
         parameters = {"stream": stream, "after_version": after_version, "rows_max": rows_max}
-        rows = await _fetch(pool, "read_stream", parameters)
+        rows = await fetch(pool, "read_stream", parameters)
         for row in rows:
-            event = _stored(row)
+            event = stored(row)
             after_version = event.version
             yield event
         if len(rows) < rows_max:
@@ -63,15 +68,13 @@ async def read_all(
     while remaining is None or remaining > 0:
         rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
         parameters = {
-            "transaction_id": str(after.transaction_id),
-            "stream": after.stream,
-            "version": after.version,
+            **after.parameters(),
             "rows_max": rows_max,
         }
-        rows = await _fetch(pool, "read_all", parameters)
+        rows = await fetch(pool, "read_all", parameters)
         for row in rows:
-            event = _stored(row[1:])
-            after = Place(int(row[0]), event.stream, event.version)
+            event = stored(row[2:])
+            after = Place(int(row[0]), row[1], event.stream, event.version)
             yield after, event
         if len(rows) < rows_max:
             return
@@ -87,39 +90,41 @@ async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[st
         "rows_max": PAGE_ROWS_MAX,
     }
     found: dict[str, list[StoredEvent]] = {stream: [] for stream in after_versions}
-    for row in await _fetch(pool, "read_streams", parameters):
-        found[row[0]].append(_stored(row))
+    for row in await fetch(pool, "read_streams", parameters):
+        found[row[0]].append(stored(row))
     return found
 
 
-async def read_command_result(pool: Pool, command_id: UUID, *, fingerprint: int = 0) -> Appended | None:
+async def read_command_result(pool: Pool, command_id: UUID, *, fingerprint: int = 0) -> list[Appended]:
     """See EventStore.read_command_result."""
-    rows = await _fetch(pool, "read_command_result", {"command_id": command_id})
-    if not rows:
-        return None
-    stream, first_version, last_version, stored_fingerprint, types, position = rows[0]
-    if stored_fingerprint != fingerprint:
-        raise reused()
-    return Appended(stream, last_version, first_version, Position.parse(position), tuple(types), duplicate=True)
+    results = []
+    for row in await fetch(pool, "read_command_result", {"command_id": command_id}):
+        stream, first_version, last_version, stored_fingerprint, types, position = row
+        if stored_fingerprint != fingerprint:
+            raise reused()
+        at = Position.parse(position)
+        results.append(Appended(stream, last_version, first_version, at, tuple(types), duplicate=True))
+    return results
 
 
 async def read_position(pool: Pool) -> Position:
     """See EventStore.read_position."""
-    return Position.parse((await _fetch(pool, "read_position", {}))[0][0])
+    return Position.parse((await fetch(pool, "read_position", {}))[0][0])
 
 
 async def find_place(pool: Pool, before_last: int) -> Place:
     """See EventStore.find_place."""
-    rows = await _fetch(pool, "find_place", {"before_last": before_last})
-    return Place(int(rows[0][0]), rows[0][1], rows[0][2]) if rows else BEGINNING
+    rows = await fetch(pool, "find_place", {"before_last": before_last})
+    return Place(int(rows[0][0]), *rows[0][1:]) if rows else BEGINNING
 
 
 async def count_events(pool: Pool) -> int:
     """See EventStore.count_events."""
-    return int((await _fetch(pool, "count_events", {}))[0][0])
+    return int((await fetch(pool, "count_events", {}))[0][0])
 
 
-async def _fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+async def fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """All rows of sql/queries/NAME.sql. Raises Unavailable."""
     try:
         async with pool.connection() as connection:
             cursor = await connection.execute(statements.query(name), parameters, prepare=True)
@@ -133,8 +138,9 @@ def _unreadable(error: psycopg.OperationalError | PoolTimeout) -> Unavailable:
     return Unavailable("PostgreSQL cannot be reached; the events cannot be read for now.", found.detail, found.hint)
 
 
-def _stored(row: tuple[Any, ...]) -> StoredEvent:
-    stream, version, event_type, schema_version, data, metadata, recorded_at = row
+def stored(row: tuple[Any, ...]) -> StoredEvent:
+    """The event in the last columns of every query that reads events."""
+    stream, version, event_type, schema_version, data, metadata, recorded_at, tags = row
     return StoredEvent(
         stream=stream,
         version=version,
@@ -143,4 +149,5 @@ def _stored(row: tuple[Any, ...]) -> StoredEvent:
         data=msgspec.Raw(data),
         metadata=_decode_metadata(metadata),
         recorded_at=recorded_at,
+        tags=tuple(tags),
     )

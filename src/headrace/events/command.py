@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar, dataclass_transform
 
 import msgspec
 
 from headrace.errors import InvalidConfiguration, InvalidInput
+from headrace.events.placeholder import fill, missing_fields
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 STREAM_NAME_LENGTH_MAX = 256
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class CommandMeta(msgspec.StructMeta):
-    """Lets a class statement carry `stream=` and `route=`, and checks both when the class is made."""
+    """Lets a class statement carry `stream=`, `reads=` and `route=`, and checks them when the class is made."""
 
     def __new__(
         cls,
@@ -24,11 +25,13 @@ class CommandMeta(msgspec.StructMeta):
         namespace: dict[str, Any],
         *,
         stream: str = "",
+        reads: Sequence[str] = (),
         route: str = "",
         **config: Any,
     ) -> Any:
         struct: Any = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.stream_template = stream
+        struct.read_templates = tuple(reads)
         struct.route = route
         if any(isinstance(base, CommandMeta) for base in bases):
             _check(struct, name)
@@ -42,18 +45,26 @@ class Command(msgspec.Struct, metaclass=CommandMeta, frozen=True, forbid_unknown
             user_id: str
             duration_seconds: int
 
-    `stream` names the stream that it decides over; its placeholders are fields of the command. `route` is a second
-    path for `POST /commands/<Name>`, for clients that exist already. `rename` is msgspec's: the case of JSON keys.
+    `stream` names the stream that it decides over, and that its events go to; its placeholders are fields of the
+    command. With `reads=["course:{course_id}", "student:{student_id}"]` it decides over all events that carry one of
+    these tags instead, whatever stream they stand in, and its events are appended only if no other came in between.
+    `route` is a second path for `POST /commands/<Name>`, for clients that exist already. `rename` is msgspec's: the
+    case of JSON keys.
     """
 
     stream_template: ClassVar[str] = ""
+    read_templates: ClassVar[tuple[str, ...]] = ()
     route: ClassVar[str] = ""
 
     def stream(self) -> str:
         """The name of the stream this command is about. Raises InvalidInput for a name nobody could type."""
-        name = _PLACEHOLDER.sub(lambda match: str(getattr(self, match[1])), self.stream_template)
+        name = fill(self.stream_template, self)
         check_stream_name(name)
         return name
+
+    def reads(self) -> tuple[str, ...]:
+        """The tags whose events it is decided over; none: the events of its stream."""
+        return tuple(fill(template, self) for template in self.read_templates)
 
 
 def check_stream_name(name: str) -> None:
@@ -71,14 +82,12 @@ def _check(struct: Any, name: str) -> None:
         raise InvalidConfiguration(
             f"Command {name} has no stream.", hint=f'Write class {name}(Command, stream="user-{{user_id}}").'
         )
-    unknown = (
-        set(_PLACEHOLDER.findall(struct.stream_template)) - set(struct.__annotations__) - set(struct.__struct_fields__)
-    )
-    if unknown:
-        raise InvalidConfiguration(
-            f"Command {name} names its stream {struct.stream_template!r} from a field that it lacks.",
-            f"Missing: {', '.join(sorted(unknown))}; fields: {', '.join(struct.__struct_fields__)}.",
-        )
+    for what, template in (("stream", struct.stream_template), *(("tag", each) for each in struct.read_templates)):
+        if unknown := missing_fields(template, struct):
+            raise InvalidConfiguration(
+                f"Command {name} names its {what} {template!r} from a field that it lacks.",
+                f"Missing: {', '.join(unknown)}; fields: {', '.join(struct.__struct_fields__)}.",
+            )
     if struct.route and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", struct.route):
         raise InvalidConfiguration(
             f"Command {name} has a route that is not a path: {struct.route!r}.", hint="Write /log-workout."

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from headrace.errors import Conflict, InvalidInput, LimitExceeded, Rejected
-from headrace.event_store.append import Append, Appended
+from headrace.event_store.append import Append, Appended, Part
 from headrace.event_store.event_store import EventStore
 from headrace.events.event import Event, Metadata
 from headrace.events.position import Position
@@ -152,20 +152,20 @@ async def test_append_many_answers_each_for_itself_in_order(store: EventStore) -
     await store.append("b", [Deposited(amount=1)])
     results = await store.append_many(
         [
-            Append("a", [Deposited(amount=1)], 0),
-            Append("b", [Deposited(amount=1)], 0),
-            Append("a", [Deposited(amount=1)], 1),
+            Append([Part("a", [Deposited(amount=1)], 0)]),
+            Append([Part("b", [Deposited(amount=1)], 0)]),
+            Append([Part("a", [Deposited(amount=1)], 1)]),
         ]
     )
-    assert [type(result) for result in results] == [Appended, Conflict, Appended]
+    assert [type(result) for result in results] == [list, Conflict, list]
     assert await versions(store, "a") == [1, 2]
 
 
 async def test_an_event_that_postgres_cannot_store_fails_alone(store: EventStore) -> None:
     """JSON may hold U+0000 and jsonb may not: found by PostgreSQL only, in the middle of a call for many."""
-    appends = [Append(f"s-{n}", [Deposited(amount=n, note="\0" if n == 3 else "")]) for n in range(6)]
+    appends = [Append([Part(f"s-{n}", [Deposited(amount=n, note="\0" if n == 3 else "")])]) for n in range(6)]
     results = await store.append_many(appends)
-    assert [type(result) for result in results] == [Appended] * 3 + [InvalidInput] + [Appended] * 2
+    assert [type(result) for result in results] == [list] * 3 + [InvalidInput] + [list] * 2
 
 
 async def test_rows_written_past_the_function_make_a_conflict_and_no_failure(store: EventStore, url: str) -> None:

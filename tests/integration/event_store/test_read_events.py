@@ -71,4 +71,4 @@ async def test_read_all_waits_for_a_transaction_that_commits_late(store: EventSt
 
 
 def test_places_compare_in_the_order_of_the_read() -> None:
-    assert BEGINNING < Place(1, "a", 1) < Place(1, "a", 2) < Place(1, "b", 1) < Place(2, "a", 1)
+    assert BEGINNING < Place(1, 0, "b", 1) < Place(1, 1, "a", 1) < Place(1, 1, "a", 2) < Place(2, 0, "a", 1)

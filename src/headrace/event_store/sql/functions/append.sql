@@ -1,21 +1,32 @@
 -- Many appends in one call, each with its own outcome; they commit together.
 --
 -- `appends` is an array of
---     {"stream", "expected", "command_id", "fingerprint", "metadata", "events": [{"type", "schema_version", "data"}]}
--- where expected is the version the stream must have (0: must not exist; null: any), and command_id may be null.
--- No stream and no command_id may stand in it twice. One row comes back for each, in the same order:
+--     {"command_id", "fingerprint", "metadata", "condition": {"criteria": [{"types", "tags"}], "after"},
+--      "parts": [{"stream", "expected", "events": [{"type", "schema_version", "data", "tags"}]}]}
+-- where expected is the version the stream must have (0: must not exist; null: any); command_id, condition and tags may
+-- be null. The parts of one append are written together or not at all. No stream and no command_id may stand in a call
+-- twice, and no append in it may match the condition of another: both would be judged before either is written.
+--
+-- One row comes back for each part, in the same order:
 --     appended   first_version to last_version were written (none, if there were no events)
---     duplicate  this command_id was appended before; the row is its first result
+--     duplicate  this command_id was appended before; the rows are its first result
 --     mismatch   this command_id was appended before, by another request; nothing was written
---     conflict   the stream is at `actual`; nothing was written
+--     conflict   a stream of the append is not at the version expected; nothing was written
+--     overtaken  an event matches the condition that `after` had not seen; nothing was written
 --
 -- Races: everything named is locked first, in the order of the lock keys, so two calls never wait for each other in a
 -- circle, and whoever waited sees what the other committed (each statement here has a snapshot of its own, which is why
 -- READ COMMITTED is required). Two names with one hash share a lock, which costs a wait and nothing else.
 --
+-- Streams and command ids are held alone. Of a condition, one name that every matching event touches is held alone: a
+-- tag, else each type, else everything; what an append writes it touches, and touching is shared. So conditional appends
+-- take turns with whatever could match them, and with nothing else. Bulk appends name no tags: see lock_streams.sql.
+--
 -- Sequential scans are off because a plan made while the tables were empty lives as long as its connection.
 CREATE OR REPLACE FUNCTION headrace.append(appends jsonb)
-RETURNS TABLE (outcome text, stream text, first_version bigint, last_version bigint, actual bigint, types text[])
+RETURNS TABLE (
+    outcome text, stream text, expected bigint, first_version bigint, last_version bigint, actual bigint, types text[]
+)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
@@ -23,70 +34,92 @@ BEGIN
         RAISE EXCEPTION 'headrace.append needs READ COMMITTED, not %', upper(current_setting('transaction_isolation'));
     END IF;
 
-    PERFORM pg_advisory_xact_lock(locked.key)
+    PERFORM CASE WHEN named.alone THEN pg_advisory_xact_lock(named.key) ELSE pg_advisory_xact_lock_shared(named.key) END
     FROM (
-        SELECT DISTINCT name.key
-        FROM jsonb_array_elements(appends) AS one (append),
-             LATERAL (VALUES (hashtextextended(append ->> 'stream', 0)),
-                             (hashtextextended(append ->> 'command_id', 1))) AS name (key)
-        WHERE name.key IS NOT NULL
-        ORDER BY name.key
-    ) AS locked;
+        SELECT lock.key, bool_or(lock.alone) AS alone
+        FROM headrace.append_locks(appends) AS lock
+        GROUP BY lock.key
+        ORDER BY lock.key
+    ) AS named;
 
     RETURN QUERY
-    WITH wanted AS MATERIALIZED (
+    WITH one AS MATERIALIZED (
         SELECT *
         FROM ROWS FROM (
             jsonb_to_recordset(appends) AS (
-                stream text, expected bigint, command_id uuid, fingerprint bigint, metadata jsonb, events jsonb
+                command_id uuid, fingerprint bigint, metadata jsonb, condition jsonb, parts jsonb
             )
-        ) WITH ORDINALITY AS wanted (stream, expected, command_id, fingerprint, metadata, events, place)
+        ) WITH ORDINALITY AS one (command_id, fingerprint, metadata, condition, parts, number)
     ),
-    judged AS MATERIALIZED (
-        SELECT wanted.*, now.version AS actual, done.stream AS done_stream, done.first_version, done.last_version,
-               CASE WHEN done.fingerprint = wanted.fingerprint THEN 'duplicate'
-                    WHEN done.fingerprint IS NOT NULL THEN 'mismatch'
-                    WHEN wanted.expected IS NULL OR wanted.expected = now.version THEN 'appended'
-                    ELSE 'conflict' END AS outcome
-        FROM wanted
+    part AS MATERIALIZED (
+        SELECT one.number, part.stream, part.expected, part.events, part.place, now.version AS actual
+        FROM one
+        CROSS JOIN LATERAL ROWS FROM (
+            jsonb_to_recordset(one.parts) AS (stream text, expected bigint, events jsonb)
+        ) WITH ORDINALITY AS part (stream, expected, events, place)
         CROSS JOIN LATERAL (
             SELECT coalesce((SELECT events.version FROM headrace.events
-                             WHERE events.stream = wanted.stream ORDER BY events.version DESC LIMIT 1), 0) AS version
+                             WHERE events.stream = part.stream ORDER BY events.version DESC LIMIT 1), 0) AS version
         ) AS now
+    ),
+    fitting AS (
+        SELECT part.number, bool_and(part.expected IS NULL OR part.expected = part.actual) AS fits
+        FROM part GROUP BY part.number
+    ),
+    judged AS MATERIALIZED (
+        SELECT one.number, one.command_id, one.fingerprint, one.metadata,
+               CASE WHEN done.fingerprint = one.fingerprint THEN 'duplicate'
+                    WHEN done.fingerprint IS NOT NULL THEN 'mismatch'
+                    WHEN NOT fitting.fits THEN 'conflict'
+                    WHEN one.condition IS NOT NULL AND headrace.is_matched(one.condition) THEN 'overtaken'
+                    ELSE 'appended' END AS outcome
+        FROM one
+        JOIN fitting ON fitting.number = one.number
         LEFT JOIN LATERAL (
-            SELECT results.stream, results.first_version, results.last_version, results.fingerprint
-            FROM headrace.command_results AS results WHERE results.command_id = wanted.command_id LIMIT 1
+            SELECT results.fingerprint
+            FROM headrace.command_results AS results WHERE results.command_id = one.command_id LIMIT 1
         ) AS done ON true
     ),
     written AS (
-        INSERT INTO headrace.events (stream, version, type, schema_version, data, metadata)
-        SELECT judged.stream, judged.actual + event.ordinal, event.type, event.schema_version, event.data,
-               coalesce(judged.metadata, '{}')
+        INSERT INTO headrace.events (ordinal, stream, version, type, schema_version, data, metadata, tags)
+        SELECT row_number() OVER (ORDER BY part.number, part.place, event.ordinal) - 1,
+               part.stream, part.actual + event.ordinal, event.type, event.schema_version, event.data,
+               coalesce(judged.metadata, '{}'), coalesce(event.tags, '{}')
         FROM judged
+        JOIN part ON part.number = judged.number
         CROSS JOIN LATERAL ROWS FROM (
-            jsonb_to_recordset(judged.events) AS (type text, schema_version integer, data jsonb)
-        ) WITH ORDINALITY AS event (type, schema_version, data, ordinal)
+            jsonb_to_recordset(part.events) AS (type text, schema_version integer, data jsonb, tags text[])
+        ) WITH ORDINALITY AS event (type, schema_version, data, tags, ordinal)
         WHERE judged.outcome = 'appended'
-        ORDER BY judged.place, event.ordinal
+        RETURNING events.transaction_id, events.ordinal, events.stream, events.version, events.tags
+    ),
+    tagged AS (
+        INSERT INTO headrace.event_tags (tag, transaction_id, ordinal, stream, version)
+        SELECT DISTINCT tag.name, written.transaction_id, written.ordinal, written.stream, written.version
+        FROM written CROSS JOIN LATERAL unnest(written.tags) AS tag (name)
     ),
     remembered AS (
-        INSERT INTO headrace.command_results (command_id, first_version, last_version, fingerprint, stream)
-        SELECT judged.command_id, judged.actual + 1, judged.actual + jsonb_array_length(judged.events),
-               judged.fingerprint, judged.stream
-        FROM judged WHERE judged.outcome = 'appended' AND judged.command_id IS NOT NULL
+        INSERT INTO headrace.command_results (command_id, place, first_version, last_version, fingerprint, stream)
+        SELECT judged.command_id, part.place, part.actual + 1, part.actual + jsonb_array_length(part.events),
+               judged.fingerprint, part.stream
+        FROM judged JOIN part ON part.number = judged.number
+        WHERE judged.outcome = 'appended' AND judged.command_id IS NOT NULL
     )
-    SELECT judged.outcome,
-           CASE WHEN judged.outcome = 'duplicate' THEN judged.done_stream ELSE judged.stream END,
-           CASE judged.outcome WHEN 'appended' THEN judged.actual + 1
-                               WHEN 'duplicate' THEN judged.first_version END,
-           CASE judged.outcome WHEN 'appended' THEN judged.actual + jsonb_array_length(judged.events)
-                               WHEN 'duplicate' THEN judged.last_version END,
-           judged.actual,
-           CASE WHEN judged.outcome = 'duplicate' THEN
+    SELECT judged.outcome, coalesce(done.stream, part.stream), part.expected,
+           CASE judged.outcome WHEN 'appended' THEN part.actual + 1
+                               WHEN 'duplicate' THEN done.first_version END,
+           CASE judged.outcome WHEN 'appended' THEN part.actual + jsonb_array_length(part.events)
+                               WHEN 'duplicate' THEN done.last_version END,
+           part.actual,
+           CASE judged.outcome WHEN 'duplicate' THEN
                ARRAY(SELECT events.type FROM headrace.events
-                     WHERE events.stream = judged.done_stream
-                       AND events.version BETWEEN judged.first_version AND judged.last_version
+                     WHERE events.stream = done.stream
+                       AND events.version BETWEEN done.first_version AND done.last_version
                      ORDER BY events.version) END
-    FROM judged ORDER BY judged.place;
+    FROM judged
+    JOIN part ON part.number = judged.number
+    LEFT JOIN headrace.command_results AS done
+        ON judged.outcome = 'duplicate' AND done.command_id = judged.command_id AND done.place = part.place
+    ORDER BY part.number, part.place;
 END
 $$;

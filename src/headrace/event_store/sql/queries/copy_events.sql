@@ -1,1 +1,1 @@
-COPY headrace.events (stream, version, type, schema_version, data, metadata) FROM STDIN
+COPY headrace.events (ordinal, stream, version, type, schema_version, data, tags, metadata) FROM STDIN

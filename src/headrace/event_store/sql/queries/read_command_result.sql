@@ -7,3 +7,4 @@ SELECT results.stream, results.first_version, results.last_version, results.fing
        (pg_current_wal_flush_lsn() - 1)::text AS position
 FROM headrace.command_results AS results
 WHERE results.command_id = %(command_id)s
+ORDER BY results.place

@@ -1,6 +1,6 @@
 -- The first page of each of many streams, each after a version of its own, in one round trip.
 SELECT events.stream, events.version, events.type, events.schema_version, events.data, events.metadata,
-       events.recorded_at
+       events.recorded_at, events.tags
 FROM unnest(%(streams)s::text[], %(after_versions)s::bigint[]) AS wanted (stream, after_version)
 CROSS JOIN LATERAL (
     SELECT *
