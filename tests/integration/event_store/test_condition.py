@@ -102,7 +102,7 @@ async def test_an_event_of_ones_own_before_the_read_does_not_count(store: EventS
 async def test_more_than_a_page_is_read_of_one_moment(store: EventStore) -> None:
     await store.bulk_append(("course-1", Renamed(course="1")) for _ in range(2_500))
     matching = store.read_matching([Criterion(tags=("course:1",)), Criterion(("Renamed",))])
-    versions = []
+    versions: list[int] = []
     async for event in matching:
         if not versions:
             await store.append("course-1", [Renamed(course="1")])
