@@ -8,21 +8,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from headrace.commands.snapshot import Snapshots
+from headrace.commands.state import State
 from headrace.errors import InvalidConfiguration
 from headrace.events.command import Command
 from headrace.events.event import Event
 
 _MARK = "__headrace_decides__"
-
-
-class State(Protocol):
-    """What a decider decides from: made without arguments at the start of a stream, then evolved event by event."""
-
-    def evolve(self, event: Any, /) -> Self:
-        """The state after this event. Pure, and never refuses: the event has happened."""
-        ...
 
 
 Decide = Callable[[Any, Any], Iterable[Event]]
@@ -31,11 +25,14 @@ _Function = TypeVar("_Function", bound=Decide)
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """`decide(command, state)` gives the events for `commands`; `state_type()` is the state before the first event."""
+    """`decide(command, state)` gives the events for `commands`; `state_type()` is the state before the first event, and
+    `snapshots` says when states are saved.
+    """
 
     commands: tuple[type[Command], ...]
     decide: Decide
     state_type: Callable[[], State]
+    snapshots: Snapshots
 
     @property
     def name(self) -> str:
@@ -94,7 +91,8 @@ def find_decider(value: object) -> Decider | None:
         ) from error
     command_name, state_name = inspect.signature(value).parameters
     _check_command(where, hints.get(command_name), commands)
-    return Decider(commands, value, _check_state(where, state_name, hints.get(state_name)))
+    state_type = _check_state(where, state_name, hints.get(state_name))
+    return Decider(commands, value, state_type, Snapshots(state_type))
 
 
 def _check_command(where: str, annotation: Any, commands: tuple[type[Command], ...]) -> None:

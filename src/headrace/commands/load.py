@@ -11,13 +11,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headrace.commands.decider import Decider, State
+from headrace.commands.decider import Decider
+from headrace.commands.state import State
 from headrace.errors import Corrupt, Error
 from headrace.event_store.condition import Condition, Criterion
 from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import PAGE_ROWS_MAX
+from headrace.event_store.snapshots import Snapshot, SnapshotKey
 from headrace.events.event import Event, StoredEvent
-from headrace.events.event_types import EventTypes
+from headrace.events.event_types import EventTypes, encode
 from headrace.telemetry import logger
 
 log = logger(__name__)
@@ -25,18 +27,22 @@ log = logger(__name__)
 STREAMS_MAX = 256  # per query
 # States are remembered by the number of events in them, a measure of their size: a state may hold all of its events.
 REMEMBERED_EVENTS_MAX = 100_000
+SAVING_MAX = 16  # snapshots that are on their way at once
 
 
 class Loaded(NamedTuple):
     """A state, and the version of the stream it was folded from; `remembered`: it may be behind.
 
-    A state over tags has no version but a `condition`, which holds as long as the state is not behind.
+    A state over tags has no version but a `condition`, which holds as long as the state is not behind. Up to
+    `saved_version` the state is in a snapshot; `unsaved_bytes` of event data came after it.
     """
 
     state: State
     version: int
     remembered: bool = False
     condition: Condition | None = None
+    saved_version: int = 0
+    unsaved_bytes: int = 0
 
 
 class StateLoader:
@@ -48,6 +54,7 @@ class StateLoader:
         self._reader = _GatheringReader(store)
         self._states: OrderedDict[tuple[str, object], Loaded] = OrderedDict()
         self._remembered_events = 0
+        self._saving: set[asyncio.Task[None]] = set()
 
     async def load(self, stream: str, decider: Decider, *, fresh: bool) -> Loaded:
         """The state of a stream; `fresh` reads what was appended since it was remembered."""
@@ -56,15 +63,48 @@ class StateLoader:
         if known is not None and not fresh:
             self._states.move_to_end(key)
             return known
-        begin = known or Loaded(decider.state_type(), 0)
-        state, version = begin.state, begin.version
-        page = await self._reader.read(stream, version)
-        state, version = self._fold(state, version, page)
+        begin = known or await self._load_snapshot(stream, decider) or Loaded(decider.state_type(), 0)
+        page = await self._reader.read(stream, begin.version)
+        loaded = self._fold(begin, page)
         if len(page) == PAGE_ROWS_MAX:
-            async for event in self._store.read_stream(stream, after_version=version):
-                state, version = self._fold(state, version, [event])
-        self._remember(key, Loaded(state, version, remembered=True))
-        return Loaded(state, version)
+            async for event in self._store.read_stream(stream, after_version=loaded.version):
+                loaded = self._fold(loaded, [event])
+        self._remember(key, self._save_if_due(stream, decider, loaded))
+        return loaded
+
+    async def _load_snapshot(self, stream: str, decider: Decider) -> Loaded | None:
+        """The state from a snapshot; None when there is none that can be used."""
+        if not decider.snapshots.wanted:
+            return None
+        saved = await self._store.read_snapshot(_snapshot_key(stream, decider))
+        if saved is None:
+            return None
+        state = decider.snapshots.decode(stream, saved.version, saved.data)
+        # A stream that lacks the snapshot's event was restored from an older backup: the snapshot is of its future.
+        held = await self._store.read_streams({stream: saved.version - 1})
+        if state is None or not held[stream] or held[stream][0].version != saved.version:
+            log.warning("snapshot_passed_over", stream=stream, version=saved.version, readable=state is not None)
+            return None
+        return Loaded(state, saved.version, saved_version=saved.version)
+
+    def _save_if_due(self, stream: str, decider: Decider, loaded: Loaded) -> Loaded:
+        """Save a snapshot beside what is going on, if its policy says so; what it becomes then."""
+        snapshots = decider.snapshots
+        if not snapshots.due(loaded.version - loaded.saved_version, loaded.unsaved_bytes):
+            return loaded
+        if len(self._saving) >= SAVING_MAX:
+            return loaded  # the next command on the stream tries again
+        snapshot = Snapshot(loaded.version, snapshots.encode(stream, loaded.version, loaded.state))
+        task = asyncio.create_task(self._save(_snapshot_key(stream, decider), snapshot), name="save_snapshot")
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        return loaded._replace(saved_version=loaded.version, unsaved_bytes=0)
+
+    async def _save(self, key: SnapshotKey, snapshot: Snapshot) -> None:
+        try:
+            await self._store.write_snapshot(key, snapshot)
+        except Error as error:
+            log.warning("snapshot_not_saved", stream=key.stream, version=snapshot.version, reason=str(error))
 
     async def load_tagged(self, tags: Sequence[str], decider: Decider) -> Loaded:
         """The state over all events that carry one of the tags, in their order."""
@@ -84,9 +124,14 @@ class StateLoader:
             # The events are durable, so the command succeeded; whoever loads the stream next gets the error.
             log.error("evolve_failed", stream=stream, version=loaded.version, exc_info=error)
             return
-        self._remember((stream, decider.state_type), Loaded(state, loaded.version + len(events), remembered=True))
+        size = sum(len(encode(event)) for event in events) if decider.snapshots.counts_bytes else 0
+        advanced = loaded._replace(
+            state=state, version=loaded.version + len(events), unsaved_bytes=loaded.unsaved_bytes + size
+        )
+        self._remember((stream, decider.state_type), self._save_if_due(stream, decider, advanced))
 
-    def _fold(self, state: State, version: int, page: list[StoredEvent]) -> tuple[State, int]:
+    def _fold(self, loaded: Loaded, page: list[StoredEvent]) -> Loaded:
+        state, version, size = loaded.state, loaded.version, loaded.unsaved_bytes
         for stored in page:
             if stored.version != version + 1:
                 raise Corrupt(
@@ -96,7 +141,8 @@ class StateLoader:
                 )
             state = self._evolve(state, stored)
             version = stored.version
-        return state, version
+            size += len(stored.data)
+        return loaded._replace(state=state, version=version, unsaved_bytes=size, remembered=False)
 
     def _evolve(self, state: State, stored: StoredEvent) -> State:
         event = self._events.decode(stored)
@@ -111,6 +157,7 @@ class StateLoader:
             ) from error
 
     def _remember(self, key: tuple[str, object], loaded: Loaded) -> None:
+        loaded = loaded._replace(remembered=True)
         known = self._states.pop(key, None)
         if known is not None:
             if known.version > loaded.version:
@@ -121,6 +168,10 @@ class StateLoader:
         while self._remembered_events > REMEMBERED_EVENTS_MAX:
             _, oldest = self._states.popitem(last=False)
             self._remembered_events -= oldest.version + 1
+
+
+def _snapshot_key(stream: str, decider: Decider) -> SnapshotKey:
+    return SnapshotKey(stream, decider.snapshots.state, decider.snapshots.fingerprint)
 
 
 class _GatheringReader:

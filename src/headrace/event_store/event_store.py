@@ -12,7 +12,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from headrace.errors import Error, Unavailable
-from headrace.event_store import bulk_append, read
+from headrace.event_store import bulk_append, read, snapshots
 from headrace.event_store.append import NO_METADATA, Append, Appended, Part
 from headrace.event_store.bulk_append import BulkAppended, Item
 from headrace.event_store.condition import Condition, Criterion
@@ -21,6 +21,7 @@ from headrace.event_store.group_commit import GroupCommit
 from headrace.event_store.matching import Matching
 from headrace.event_store.migrate import migrate
 from headrace.event_store.read import BEGINNING, Place
+from headrace.event_store.snapshots import Snapshot, SnapshotKey
 from headrace.events.event import Event, Metadata, StoredEvent
 from headrace.events.position import Position
 
@@ -182,6 +183,14 @@ class EventStore:
         fingerprint is another.
         """
         return await read.read_command_result(self._pool, command_id, fingerprint=fingerprint)
+
+    async def read_snapshot(self, key: SnapshotKey) -> Snapshot | None:
+        """The saved state, or None when there is none by this code. Raises Unavailable."""
+        return await snapshots.read_snapshot(self._pool, key)
+
+    async def write_snapshot(self, key: SnapshotKey, snapshot: Snapshot) -> None:
+        """Save a state; one that is older than what the same code has saved changes nothing. Raises Unavailable."""
+        await snapshots.write_snapshot(self._pool, key, snapshot)
 
     async def read_position(self) -> Position:
         """Where the log is now: when the watermark has passed this, all that is committed is visible."""
