@@ -27,6 +27,8 @@ BYTES_MAX = 4 << 20  # per call, unless one append alone is larger
 WAITING_MAX = 10_000
 ATTEMPTS_MAX = 2
 CLOSE_MAX_S = 10.0
+# While PostgreSQL carries out one call, the answers of the other are handed out and new appends come in.
+CALLS_MAX = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -40,8 +42,27 @@ class _Waiting:
     perhaps_written: bool = False
 
 
+class _Names:
+    """What the appends of one call name, so that no two of them contradict each other."""
+
+    def __init__(self) -> None:
+        self._alone: set[str] = set()
+        self._touched: set[str] = set()
+
+    def admit(self, waiting: _Waiting) -> bool:
+        return self._alone.isdisjoint(waiting.alone | waiting.touched) and self._touched.isdisjoint(waiting.alone)
+
+    def add(self, waiting: _Waiting) -> None:
+        self._alone |= waiting.alone
+        self._touched |= waiting.touched
+
+    def clear(self) -> None:
+        self._alone.clear()
+        self._touched.clear()
+
+
 class GroupCommit:
-    """Sends appends in calls of many, one call at a time: a second one beside it measured no faster.
+    """Sends appends in calls of many, two calls at a time.
 
     Make it and close it inside a running event loop.
     """
@@ -51,7 +72,9 @@ class GroupCommit:
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closed = False
-        self._task = asyncio.create_task(self._run(), name="group_commit")
+        self._calls = [_Names() for _ in range(CALLS_MAX)]
+        self._idle = CALLS_MAX
+        self._tasks = {asyncio.create_task(self._run(call), name="group_commit") for call in self._calls}
 
     async def submit(self, append: Append) -> list[Appended]:
         """Append durably, and return where each part stands.
@@ -79,38 +102,45 @@ class GroupCommit:
         """Refuse new appends, finish those that wait, within a deadline."""
         self._closed = True
         self._wake.set()
-        _, unfinished = await asyncio.wait({self._task}, timeout=CLOSE_MAX_S)
+        _, unfinished = await asyncio.wait(self._tasks, timeout=CLOSE_MAX_S)
+        for task in unfinished:
+            task.cancel()
         if unfinished:
-            self._task.cancel()
             await asyncio.wait(unfinished)
         while self._queue:
             _fail(self._queue.popleft(), Unavailable("The event store was closed; nothing was written."))
 
-    async def _run(self) -> None:
+    async def _run(self, names: _Names) -> None:
         while True:
-            batch = self._take()
+            batch = self._take(names)
             if batch:
+                self._idle -= 1
                 await self._finish(batch)
-            elif self._closed:
+                self._idle += 1
+                names.clear()
+                self._wake.set()  # what waited for these names may go now
+            elif self._closed and not self._queue:
                 return
             else:
                 self._wake.clear()
                 await self._wake.wait()
 
-    def _take(self) -> list[_Waiting]:
-        """The next call's appends. One that names what another holds alone waits for the next call."""
+    def _take(self, names: _Names) -> list[_Waiting]:
+        """The next call's appends. What contradicts one that is under way, or taken here, waits for a later call.
+
+        While both calls are idle one takes half of what waits, and leaves the rest to the other.
+        """
         batch: list[_Waiting] = []
         postponed: list[_Waiting] = []
-        alone: set[str] = set()
-        touched: set[str] = set()
+        ahead = _Names()  # of what is postponed: nobody overtakes it on the same names
+        most = min(APPENDS_MAX, -(-len(self._queue) // self._idle))
         size = 0
-        while self._queue and len(batch) < APPENDS_MAX and len(postponed) < APPENDS_MAX:
+        while self._queue and len(batch) < most and len(postponed) < APPENDS_MAX:
             waiting = self._queue.popleft()
             if waiting.result.done():
                 continue  # its caller was cancelled
-            if not (alone.isdisjoint(waiting.alone | waiting.touched) and touched.isdisjoint(waiting.alone)):
-                # Whoever comes after it on the same names must not overtake it.
-                alone |= waiting.alone
+            if not all(call.admit(waiting) for call in (*self._calls, ahead)):
+                ahead.add(waiting)
                 postponed.append(waiting)
                 continue
             size += len(waiting.encoded)
@@ -118,8 +148,7 @@ class GroupCommit:
                 postponed.append(waiting)
                 break
             batch.append(waiting)
-            alone |= waiting.alone
-            touched |= waiting.touched
+            names.add(waiting)
         self._queue.extendleft(reversed(postponed))
         return batch
 
