@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from headrace.commands.decider import Decider, State
-from headrace.errors import Corrupt, Error
+from headrace.commands.fold import fold
 from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import PAGE_ROWS_MAX
 from headrace.events.event import Event, StoredEvent
@@ -52,10 +52,10 @@ class StateLoader:
             return known
         state, version, _ = known or Loaded(decider.state_type(), 0)
         page = await self._reader.read(stream, version)
-        state, version = self._fold(state, version, page)
+        state, version = fold(self._events, state, version, page)
         if len(page) == PAGE_ROWS_MAX:
             async for event in self._store.read_stream(stream, after_version=version):
-                state, version = self._fold(state, version, [event])
+                state, version = fold(self._events, state, version, [event])
         self._remember(key, Loaded(state, version, remembered=True))
         return Loaded(state, version)
 
@@ -70,30 +70,6 @@ class StateLoader:
             log.error("evolve_failed", stream=stream, version=loaded.version, exc_info=error)
             return
         self._remember((stream, decider.state_type), Loaded(state, loaded.version + len(events), remembered=True))
-
-    def _fold(self, state: State, version: int, page: list[StoredEvent]) -> tuple[State, int]:
-        for stored in page:
-            if stored.version != version + 1:
-                raise Corrupt(
-                    f"Stream {stored.stream} has a gap.",
-                    f"Version {stored.version} follows version {version}.",
-                    "Restore the event store from a backup, and report this.",
-                )
-            state = self._evolve(state, stored)
-            version = stored.version
-        return state, version
-
-    def _evolve(self, state: State, stored: StoredEvent) -> State:
-        event = self._events.decode(stored)
-        try:
-            return state.evolve(event)
-        except Exception as error:
-            log.error("evolve_failed", stream=stored.stream, version=stored.version, exc_info=error)
-            raise Error(
-                f"{type(state).__name__}.evolve failed: {type(error).__name__}.",
-                f"Stream {stored.stream}, version {stored.version}, event {stored.type}.",
-                "The server's log has the trace. evolve must accept every event that its streams hold.",
-            ) from error
 
     def _remember(self, key: tuple[str, object], loaded: Loaded) -> None:
         known = self._states.pop(key, None)
