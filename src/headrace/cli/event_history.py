@@ -81,7 +81,7 @@ def diff(
     if as_json:
         print_json(found)
         return
-    rows = [[change.path or "/", _json(change.before), _json(change.after)] for change in found.changes]
+    rows = [[change.path, _json(change.before), _json(change.after)] for change in found.changes]
     columns = ["field", f"version {found.from_version}", f"version {found.to_version}"]
     print_rows(columns, rows, as_json=False)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from headrace.errors import Corrupt
 from headrace.event_store import read, statements
@@ -66,6 +70,20 @@ async def test_a_clock_that_went_back_never_shows_an_event_without_those_before_
     assert found == [1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 4, 5, 5]
     assert found == sorted(found)
     assert versions([e async for e in store.read_stream("s", period=Period(day(2), day(9)))]) == [3, 4]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(days=st.lists(st.integers(1, 9), min_size=1, max_size=8), now=st.integers(0, 10))
+async def test_whatever_the_clock_did_a_time_is_the_longest_beginning_recorded_by_then(
+    store: EventStore, url: str, days: list[int], now: int
+) -> None:
+    stream = str(uuid4())
+    await record(url, stream, days)
+    beginning = list(takewhile(lambda recorded: recorded <= now, days))
+    assert await store.find_version(stream, day(now)) == len(beginning)
+    forwards = versions([e async for e in store.read_stream(stream, up_to_time=day(now))])
+    backwards = versions([e async for e in store.read_stream(stream, up_to_time=day(now), backwards=True)])
+    assert forwards == list(range(1, len(beginning) + 1)) == backwards[::-1]
 
 
 async def test_a_period_holds_its_start_and_not_its_end(store: EventStore, url: str) -> None:
