@@ -38,3 +38,13 @@ async def open_clickhouse_at(url: str, settings: Settings) -> ClickHouse:
     clickhouse = await ClickHouse.connect(url, database=settings.database)
     await create_schema(clickhouse)
     return clickhouse
+
+
+@asynccontextmanager
+async def open_event_store(settings: Settings) -> AsyncIterator[EventStore]:
+    """The event store alone, for verbs that ask nothing of ClickHouse: they work while it is away."""
+    async with (
+        open_databases(settings) as databases,
+        EventStore(databases.addresses.postgres_url, pool_size=2) as events,
+    ):
+        yield events

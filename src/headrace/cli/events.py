@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli import event_history
 from headrace.cli.connections import open_stores
 from headrace.cli.output import AsJson, Folder, load_settings, print_json, run
+from headrace.commands.audit import entry
 from headrace.errors import Unknown
+from headrace.events.command import check_stream_name
 from headrace.events.event import StoredEvent
 from headrace.settings import Settings
 
 app = typer.Typer(help="Look into the event store.", no_args_is_help=True)
+event_history.add_verbs(app)
 
 POLL_S = 0.25
 SHOWN_MAX = 10_000
@@ -44,6 +48,7 @@ def tail(
 
 
 async def _show(settings: Settings, stream: str, after_version: int, limit: int, *, as_json: bool) -> None:
+    check_stream_name(stream)
     async with open_stores(settings) as stores:
         found = False
         async for event in stores.events.read_stream(stream, after_version=after_version, limit=limit):
@@ -69,17 +74,9 @@ async def _tail(settings: Settings, count: int, *, follow: bool, as_json: bool) 
 
 
 def _print(event: StoredEvent, *, as_json: bool) -> None:
-    data = bytes(event.data).decode()
+    seen = entry(event)
     if as_json:
-        print_json(
-            {
-                "stream": event.stream,
-                "version": event.version,
-                "type": event.type,
-                "schema_version": event.schema_version,
-                "recorded_at": event.recorded_at,
-                "data": event.data,
-            }
-        )
+        print_json(seen)
     else:
-        typer.echo(f"{event.recorded_at:%Y-%m-%d %H:%M:%S}  {event.stream}  {event.version:>5}  {event.type}  {data}")
+        data = bytes(seen.data).decode()
+        typer.echo(f"{seen.recorded_at:%Y-%m-%d %H:%M:%S}  {seen.stream}  {seen.version:>5}  {seen.type}  {data}")

@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from headrace.settings import Settings
 from headrace.telemetry import Level, configure
@@ -57,7 +58,8 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], *, as_j
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        # As Text: what a row says is data, and "[/]" in it is no markup.
+        table.add_row(*(Text(_cell(value)) for value in row))
     console.print(table)
 
 

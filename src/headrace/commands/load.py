@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.commands.decider import Decider
+from headrace.commands.fold import evolve, fold
 from headrace.commands.state import State
-from headrace.errors import Corrupt, Error
+from headrace.errors import Error
 from headrace.event_store.condition import Condition, Criterion
 from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import PAGE_ROWS_MAX
@@ -111,7 +112,7 @@ class StateLoader:
         matching = self._store.read_matching([Criterion(tags=(tag,)) for tag in tags])
         state = decider.state_type()
         async for stored in matching:
-            state = self._evolve(state, stored)
+            state = evolve(self._events, state, stored)
         return Loaded(state, 0, condition=matching.condition)
 
     def advance(self, stream: str, decider: Decider, loaded: Loaded, events: list[Event]) -> None:
@@ -131,30 +132,9 @@ class StateLoader:
         self._remember((stream, decider.state_type), self._save_if_due(stream, decider, advanced))
 
     def _fold(self, loaded: Loaded, page: list[StoredEvent]) -> Loaded:
-        state, version, size = loaded.state, loaded.version, loaded.unsaved_bytes
-        for stored in page:
-            if stored.version != version + 1:
-                raise Corrupt(
-                    f"Stream {stored.stream} has a gap.",
-                    f"Version {stored.version} follows version {version}.",
-                    "Restore the event store from a backup, and report this.",
-                )
-            state = self._evolve(state, stored)
-            version = stored.version
-            size += len(stored.data)
+        state, version = fold(self._events, loaded.state, loaded.version, page)
+        size = loaded.unsaved_bytes + sum(len(stored.data) for stored in page)
         return loaded._replace(state=state, version=version, unsaved_bytes=size, remembered=False)
-
-    def _evolve(self, state: State, stored: StoredEvent) -> State:
-        event = self._events.decode(stored)
-        try:
-            return state.evolve(event)
-        except Exception as error:
-            log.error("evolve_failed", stream=stored.stream, version=stored.version, exc_info=error)
-            raise Error(
-                f"{type(state).__name__}.evolve failed: {type(error).__name__}.",
-                f"Stream {stored.stream}, version {stored.version}, event {stored.type}.",
-                "The server's log has the trace. evolve must accept every event that its streams hold.",
-            ) from error
 
     def _remember(self, key: tuple[str, object], loaded: Loaded) -> None:
         loaded = loaded._replace(remembered=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -20,7 +21,7 @@ from headrace.event_store.connection import connect, create_pool, unreachable
 from headrace.event_store.group_commit import GroupCommit
 from headrace.event_store.matching import Matching
 from headrace.event_store.migrate import migrate
-from headrace.event_store.read import BEGINNING, Place
+from headrace.event_store.read import ALWAYS, BEGINNING, Period, Place
 from headrace.event_store.snapshots import Snapshot, SnapshotKey
 from headrace.events.event import Event, Metadata, StoredEvent
 from headrace.events.position import Position
@@ -141,13 +142,53 @@ class EventStore:
         return await bulk_append.bulk_append(self._pool, items, metadata=metadata, on_chunk=on_chunk)
 
     def read_stream(
-        self, stream: str, *, after_version: int = 0, limit: int | None = None
+        self,
+        stream: str,
+        *,
+        after_version: int = 0,
+        up_to_version: int | None = None,
+        up_to_time: datetime | None = None,
+        period: Period = ALWAYS,
+        limit: int | None = None,
+        backwards: bool = False,
     ) -> AsyncIterator[StoredEvent]:
-        """The events of a stream, oldest first, after `after_version`, at most `limit`; none for an unknown stream.
+        """The events of a stream after `after_version`, up to and with `up_to_version`, and up to the version that it
+        had at `up_to_time` (see find_version); none for an unknown stream.
 
-        It reads in pages: events appended meanwhile may be seen, none is skipped. Raises Unavailable.
+        Oldest first, or newest first with `backwards`; only what was recorded in `period`; at most `limit`. The order
+        is that of versions, whatever the clock said. It reads in pages and holds no connection between
+        them: events appended meanwhile may be seen, none is skipped. Raises Unavailable, Corrupt.
         """
-        return read.read_stream(self._pool, stream, after_version=after_version, limit=limit)
+        return read.read_stream(
+            self._pool,
+            stream,
+            after_version=after_version,
+            up_to_version=up_to_version,
+            up_to_time=up_to_time,
+            period=period,
+            limit=limit,
+            backwards=backwards,
+        )
+
+    def read_period(
+        self, period: Period, *, category: str | None = None, event_type: str | None = None
+    ) -> AsyncIterator[StoredEvent]:
+        """Everything that was recorded in a period, in the order of `read_all`, in pages, as read_stream.
+
+        `category` keeps the streams of one kind, whose names begin with it up to the first "-"; `event_type` one type.
+        A transaction that is still open may yet record something at a time that has passed: a period is complete
+        once all that began before its end has committed. Raises Unavailable, Corrupt.
+        """
+        return read.read_period(self._pool, period, category=category, event_type=event_type)
+
+    async def find_version(self, stream: str, time: datetime = ALWAYS.end) -> int:
+        """The version that a stream had at `time`; without one, that it has now. 0: it did not exist.
+
+        That is the end of its longest beginning of which every event was recorded at or before `time`. So a state
+        never holds an event without those before it, and a later time never gives an earlier version, even where the
+        clock went back: what was recorded after that counts from when the clock had caught up. Raises Unavailable.
+        """
+        return await read.find_version(self._pool, stream, time)
 
     async def read_streams(self, after_versions: Mapping[str, int]) -> dict[str, list[StoredEvent]]:
         """The next events, up to read.PAGE_ROWS_MAX, of each stream after its version: many streams, one round trip."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import msgspec
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from headrace.errors import Unavailable
+from headrace.errors import Corrupt, Unavailable
 from headrace.event_store import statements
 from headrace.event_store.append import Appended, reused
 from headrace.event_store.connection import Pool, unreachable
@@ -18,6 +19,7 @@ from headrace.events.event import Metadata, StoredEvent
 from headrace.events.position import Position
 
 PAGE_ROWS_MAX = 1_000
+VERSION_MAX = 2**63 - 1
 
 _decode_metadata = msgspec.json.Decoder(Metadata).decode
 
@@ -38,18 +40,53 @@ class Place(NamedTuple):
 BEGINNING = Place()
 
 
+class Period(NamedTuple):
+    """What was recorded at or after `start` and before `end`. Both know their time zone.
+
+    Times are those of PostgreSQL's clock at the start of the transaction that recorded the event.
+    """
+
+    start: datetime = datetime.min.replace(tzinfo=UTC)
+    end: datetime = datetime.max.replace(tzinfo=UTC)
+
+
+ALWAYS = Period()
+
+
 async def read_stream(
-    pool: Pool, stream: str, *, after_version: int = 0, limit: int | None = None
+    pool: Pool,
+    stream: str,
+    *,
+    after_version: int = 0,
+    up_to_version: int | None = None,
+    up_to_time: datetime | None = None,
+    period: Period = ALWAYS,
+    limit: int | None = None,
+    backwards: bool = False,
 ) -> AsyncIterator[StoredEvent]:
     """See EventStore.read_stream."""
+    last_version = VERSION_MAX if up_to_version is None else up_to_version
+    if up_to_time is not None:
+        last_version = min(last_version, await find_version(pool, stream, up_to_time))
+    statement = "read_stream_backwards" if backwards else "read_stream"
     remaining = limit
     while remaining is None or remaining > 0:
         rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
-        parameters = {"stream": stream, "after_version": after_version, "rows_max": rows_max}
-        rows = await fetch(pool, "read_stream", parameters)
+        parameters = {
+            "stream": stream,
+            "after_version": after_version,
+            "up_to_version": last_version,
+            "start": period.start,
+            "end": period.end,
+            "rows_max": rows_max,
+        }
+        rows = await fetch(pool, statement, parameters)
         for row in rows:
             event = stored(row)
-            after_version = event.version
+            if backwards:
+                last_version = event.version - 1
+            else:
+                after_version = event.version
             yield event
         if len(rows) < rows_max:
             return
@@ -123,6 +160,38 @@ async def count_events(pool: Pool) -> int:
     return int((await fetch(pool, "count_events", {}))[0][0])
 
 
+async def read_period(
+    pool: Pool, period: Period, *, category: str | None = None, event_type: str | None = None
+) -> AsyncIterator[StoredEvent]:
+    """See EventStore.read_period."""
+    ((first, last),) = await fetch(pool, "find_period", {"start": period.start, "end": period.end})
+    if first is None:
+        return
+    place = Place(int(first), -1)
+    while True:
+        parameters = {
+            **place.parameters(),
+            "last_transaction_id": last,
+            "start": period.start,
+            "end": period.end,
+            "category": category,
+            "type": event_type,
+            "rows_max": PAGE_ROWS_MAX,
+        }
+        rows = await fetch(pool, "read_period", parameters)
+        for row in rows:
+            event = stored(row[2:])
+            place = Place(int(row[0]), row[1], event.stream, event.version)
+            yield event
+        if len(rows) < PAGE_ROWS_MAX:
+            return
+
+
+async def find_version(pool: Pool, stream: str, time: datetime) -> int:
+    """See EventStore.find_version."""
+    return int((await fetch(pool, "find_version", {"stream": stream, "time": time}))[0][0])
+
+
 async def fetch(pool: Pool, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """All rows of sql/queries/NAME.sql. Raises Unavailable."""
     try:
@@ -147,7 +216,18 @@ def stored(row: tuple[Any, ...]) -> StoredEvent:
         type=event_type,
         schema_version=schema_version,
         data=msgspec.Raw(data),
-        metadata=_decode_metadata(metadata),
+        metadata=_metadata(stream, version, metadata),
         recorded_at=recorded_at,
         tags=tuple(tags),
     )
+
+
+def _metadata(stream: str, version: int, text: bytes) -> Metadata:
+    try:
+        return _decode_metadata(text)
+    except msgspec.DecodeError as error:
+        raise Corrupt(
+            "The metadata of a stored event cannot be read.",
+            f"Stream {stream}, version {version}: {error}.",
+            "Something else than Headrace wrote it. Restore the event store, then report this.",
+        ) from error

@@ -73,7 +73,7 @@ def check_stream_name(name: str) -> None:
         raise InvalidInput(
             f"Not a stream name: {name[:80]!r}.",
             f"A stream name has 1 to {STREAM_NAME_LENGTH_MAX} printable characters; this has {len(name)}.",
-            "Check the fields that the command's stream is named from.",
+            "Check the name, or the fields that the command names its stream from.",
         )
 
 

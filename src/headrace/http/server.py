@@ -19,6 +19,7 @@ from headrace.http.commands import command_routes
 from headrace.http.dashboards import dashboard_routes
 from headrace.http.health import health_routes
 from headrace.http.queries import query_routes
+from headrace.http.streams import stream_routes
 from headrace.queries.execute import Executor
 from headrace.queries.live import LiveClients
 from headrace.runtime.databases import Addresses
@@ -71,6 +72,7 @@ async def _serve(
         routes=[
             *health_routes(Health(store, clickhouse, settings.project)),
             *command_routes(Dispatcher(store=store, domain=project.domain), project.domain),
+            *stream_routes(store, project.domain),
             *query_routes(catalog=project.catalog, executor=executor, clients=clients),
             *dashboard_routes(
                 dashboards=project.dashboards, catalog=project.catalog, executor=executor, clients=clients

@@ -17,6 +17,7 @@ from headrace.commands.domain import Domain
 from headrace.event_store.event_store import EventStore
 from headrace.http.app import create_app
 from headrace.http.commands import command_routes
+from headrace.http.streams import stream_routes
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,7 @@ def domain(ledger: ModuleType) -> Domain:
 
 @pytest.fixture
 async def api(store: EventStore, domain: Domain) -> AsyncIterator[httpx.AsyncClient]:
-    routes = command_routes(Dispatcher(store=store, domain=domain), domain)
+    routes = [*command_routes(Dispatcher(store=store, domain=domain), domain), *stream_routes(store, domain)]
     app = create_app(title="ledger", version="1", routes=routes, body_bytes_max=64 << 10)
     transport = httpx.ASGITransport(app=cast(Any, app))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
