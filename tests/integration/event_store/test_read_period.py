@@ -117,20 +117,20 @@ async def test_metadata_that_cannot_be_read_is_corrupt_and_names_its_place(store
     assert "Stream s, version 1" in refused.value.detail
 
 
-async def test_a_page_costs_its_own_rows_and_not_the_rest_of_the_period(store: EventStore, url: str) -> None:
-    """The planner believed that the conditions keep one row, and sorted the whole rest of the period for each page."""
+@pytest.mark.parametrize("name", ["read_period", "read_stream", "read_stream_backwards"])
+async def test_a_page_costs_its_own_rows_and_not_all_that_is_left(store: EventStore, url: str, name: str) -> None:
+    """The planner believed that the conditions keep one row, and sorted all that was left for each page: a stream of
+    300,000 events took 37 s to read, and a period of 400,000 took 34 s."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(
             "INSERT INTO headrace.events (stream, version, type, schema_version, data, metadata, recorded_at)"
             " SELECT 's-1', n, 'Counted', 1, '{}', '{}', '2026-03-01'::timestamptz + n * interval '1 s'"
             " FROM generate_series(1, 80000) AS n"
         )
-        await connection.execute("ANALYZE headrace.events")
-        asked = {"start": day(1), "end": day(2), "stream": "", "version": 0, "category": "s", "type": "Counted"}
-        explained = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statements.query("read_period")
+        period = {"start": day(1), "end": day(2), "version": 0, "category": "s", "type": "Counted", "rows_max": 1000}
+        asked = {**period, "stream": "s-1", "after_version": 0, "up_to_version": 2**63 - 1}
+        explained = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statements.query(name)
         for _ in range(8):  # the first plans are made for their parameters, later ones for any
-            cursor = await connection.execute(explained, {**asked, "rows_max": 1000}, prepare=True)
-            (((plan,),),) = await cursor.fetchall()
-            read_blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+            (((plan,),),) = await (await connection.execute(explained, asked, prepare=True)).fetchall()
             assert plan["Plan"]["Actual Rows"] == 1000
-            assert read_blocks < 400, plan
+            assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 800, plan  # of 1,000

@@ -1,7 +1,5 @@
--- One page of a stream, backwards: between two versions, of what was recorded in a period.
+-- One page of a stream, backwards.
 SELECT stream, version, type, schema_version, data, metadata, recorded_at
-FROM headrace.events
-WHERE stream = %(stream)s AND version > %(after_version)s AND version <= %(up_to_version)s
-  AND recorded_at >= %(start)s AND recorded_at < %(end)s
-ORDER BY version DESC
-LIMIT %(rows_max)s
+FROM headrace.read_stream_backwards(
+    %(stream)s, %(after_version)s, %(up_to_version)s, %(start)s, %(end)s, %(rows_max)s
+)
