@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import Corrupt
 from headrace.event_store import read, statements
+from headrace.event_store.connection import configure
 from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import Period, Place
 from headrace.events.event import Event, StoredEvent
@@ -120,6 +122,7 @@ async def test_metadata_that_cannot_be_read_is_corrupt_and_names_its_place(store
 async def test_a_page_costs_its_own_rows_and_not_the_rest_of_the_period(store: EventStore, url: str) -> None:
     """The planner believed that the conditions keep one row, and sorted the whole rest of the period for each page."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await configure(connection)
         await connection.execute(
             "INSERT INTO headrace.events (stream, version, type, schema_version, data, metadata, recorded_at)"
             " SELECT 's-1', n, 'Counted', 1, '{}', '{}', '2026-03-01'::timestamptz + n * interval '1 s'"
@@ -135,7 +138,8 @@ async def test_a_page_costs_its_own_rows_and_not_the_rest_of_the_period(store: E
         explained = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statements.query("read_period")
         for _ in range(8):  # the first plans are made for their parameters, later ones for any
             cursor = await connection.execute(explained, {**asked, "type": "Counted", "rows_max": 1000}, prepare=True)
-            (((plan,),),) = await cursor.fetchall()
+            ((text,),) = await cursor.fetchall()
+            (plan,) = msgspec.json.decode(text)
             read_blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
             assert plan["Plan"]["Actual Rows"] == 1000
             assert read_blocks < 400, plan

@@ -21,13 +21,11 @@
 -- Streams and command ids are held alone. Of a condition, one name that every matching event touches is held alone: a
 -- tag, else each type, else everything; what an append writes it touches, and touching is shared. So conditional appends
 -- take turns with whatever could match them, and with nothing else. Bulk appends name no tags: see lock_streams.sql.
---
--- Sequential scans are off because a plan made while the tables were empty lives as long as its connection.
 CREATE OR REPLACE FUNCTION headrace.append(appends jsonb)
 RETURNS TABLE (
     outcome text, stream text, expected bigint, first_version bigint, last_version bigint, actual bigint, types text[]
 )
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN

@@ -3,7 +3,7 @@
 -- `after` is the pg_snapshot of the read; null: nothing was read. Snapshots and not numbers: a transaction that was
 -- under way while the reader read may have a lower number than one that he saw.
 CREATE OR REPLACE FUNCTION headrace.is_matched(condition jsonb) RETURNS boolean
-LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     seen  pg_snapshot := coalesce(condition ->> 'after', '1:1:');
     first xid8 := pg_snapshot_xmin(seen);
