@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from headrace.cli.connections import open_stores
+from headrace.cli.event_catalog import catalog
 from headrace.cli.output import AsJson, Folder, load_settings, print_json, run
 from headrace.errors import Unknown
 from headrace.events.event import StoredEvent
 from headrace.settings import Settings
 
 app = typer.Typer(help="Look into the event store.", no_args_is_help=True)
+app.command()(catalog)
 
 POLL_S = 0.25
 SHOWN_MAX = 10_000
