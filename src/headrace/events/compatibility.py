@@ -6,10 +6,13 @@ the decoder, and its values are gone from every state and table.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from msgspec import inspect
+
 from headrace.errors import Error
-from headrace.events.event import Event, StoredEvent
+from headrace.events.event import StoredEvent
 from headrace.events.event_types import EventTypes
 
 
@@ -29,7 +32,7 @@ class Compatibility:
 
     def __init__(self, events: EventTypes) -> None:
         self._events = events
-        self._fields = {event_type: _field_names(event_type) for event_type in events}
+        self._declared = {event_type: inspect.type_info(event_type) for event_type in events}
         self.shapes: dict[tuple[str, int], StoredShape] = {}
 
     @property
@@ -51,7 +54,7 @@ class Compatibility:
     def _problem(self, stored: StoredEvent) -> str:
         try:
             event_type = type(self._events.decode(stored))
-            lost = sorted(self._events.upcast(stored).keys() - self._fields[event_type])
+            lost = sorted(set(_lost(self._events.upcast(stored), self._declared[event_type])))
         except Error as error:
             return f"{error.message} {error.detail}".strip()
         if not lost:
@@ -62,5 +65,23 @@ class Compatibility:
         )
 
 
-def _field_names(event_type: type[Event]) -> set[str | None]:
-    return {*event_type.__struct_encode_fields__, event_type.__struct_config__.tag_field}
+def _lost(value: object, declared: inspect.Type, path: str = "") -> Iterator[str]:
+    """The keys in `value` that its type does not declare, however deep: `route.metres`."""
+    match declared:
+        case inspect.StructType(fields=fields, tag_field=tag_field) if isinstance(value, dict):
+            types = {field.encode_name: field.type for field in fields}
+            for key, inner in value.items():
+                if key in types:
+                    yield from _lost(inner, types[key], f"{path}{key}.")
+                elif key != tag_field:
+                    yield f"{path}{key}"
+        case inspect.DictType(value_type=inner_type) if isinstance(value, dict):
+            for inner in value.values():
+                yield from _lost(inner, inner_type, path)
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item) if isinstance(value, list):
+            for inner in value:
+                yield from _lost(inner, item, path)
+        case inspect.UnionType(types=members):
+            rest = [member for member in members if not isinstance(member, inspect.NoneType)]
+            if len(rest) == 1:
+                yield from _lost(value, rest[0], path)

@@ -14,9 +14,15 @@ from headrace.events.event_types import EventTypes
 from headrace.events.upcasting import find_upcasters, upcaster
 
 
+class Leg(msgspec.Struct):
+    metres: int
+
+
 class Logged(Event, version=2, renamed_from="Noted"):
     km: float
     unit: str = "km"
+    legs: list[Leg] | None = None
+    best: dict[str, Leg] = msgspec.field(default_factory=dict)
 
 
 @upcaster(Logged, 1)
@@ -43,6 +49,7 @@ def check(*events: tuple[str, int, str]) -> Compatibility:
 
 def test_what_every_version_can_read_is_compatible() -> None:
     found = check(("Logged", 1, '{"metres": 1}'), ("Noted", 2, '{"km": 1}'), ("Logged", 1, '{"metres": 2}'))
+    assert not check(("Logged", 2, '{"km": 1, "legs": [{"metres": 1}], "best": {"any": {"metres": 2}}}')).breaks
     assert not found.breaks
     assert {key: shape.events for key, shape in found.shapes.items()} == {("Logged", 1): 2, ("Noted", 2): 1}
 
@@ -51,6 +58,8 @@ def test_what_every_version_can_read_is_compatible() -> None:
     ("kind", "schema_version", "data", "words"),
     [
         ("Logged", 2, '{"km": 1, "measure": "km"}', "does not declare measure: renamed or removed"),
+        ("Logged", 2, '{"km": 1, "legs": [{"metres": 1}, {"metres": 1, "feet": 3}]}', "does not declare legs.feet:"),
+        ("Logged", 2, '{"km": 1, "best": {"run": {"metres": 1, "feet": 3}}}', "does not declare best.feet:"),
         ("Logged", 2, '{"kilometres": 1}', "missing required field `km`"),
         ("Logged", 1, '{"km": 1}', "metres_to_km"),
         ("Logged", 3, '{"km": 1}', "version that the domain does not know"),
