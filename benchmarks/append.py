@@ -1,13 +1,13 @@
 """Append: what the event store costs, beside the `eventsourcing` package, pgbench and COPY on the same PostgreSQL.
 
 Durable commits everywhere; each pair of figures is taken in turns, three rounds, and the medians are compared. With
-`--stored N` (default 5,000,000) N events are brought in behind the first measurement, and everything is measured again.
+`--stored N` (default 5,000,000) N events are brought in behind the first measurement, and all is measured again.
 
-The last line is one JSON object. `ratio_vs_eventsourcing`: 32 concurrent writers of one event each, ours / theirs with as
-many threads as it does best with. `ratio_sequential`: one writer each. `ratio_vs_pgbench`: 32 writers / 32 clients that
-insert the same rows. `ratio_bulk_vs_copy`: bulk append / COPY of the same rows into an equal table. `ratio_conditional`:
-appends conditional on a tag of their own / unconditional ones, 32 writers. `ratio_replay`: events decoded and folded.
-`kept_min`: of all our figures, the least that is left of one behind the stored events.
+The last line is one JSON object. `ratio_vs_eventsourcing`: 32 concurrent writers of one event each, ours / theirs with
+as many threads as it does best with. `ratio_sequential`: one writer each. `ratio_vs_pgbench`: 32 writers / 32 clients
+that insert the same rows. `ratio_bulk_vs_copy`: bulk append / COPY of the same rows into an equal table.
+`ratio_conditional`: appends conditional on a tag of their own / unconditional ones, 32 writers. `ratio_replay`: events
+decoded and folded. `kept_min`: of all our figures, the least that is left of one behind the stored events.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from headrace.bus.batch import Batch, Idle
 from headrace.capture.source import Source
 from headrace.embedded.postgres_install import binary
 from headrace.event_store.event_store import EventStore
+from headrace.events.event_types import EventTypes
 from headrace.events.position import START, Position
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
@@ -74,7 +75,7 @@ async def ours(databases: TemporaryDatabases, slot: str, end: Position, *, read_
     await create_schema(clickhouse)
     await create_event_views(clickhouse, [Measured])
     models, advance = ReadModels(), Advance(clickhouse=clickhouse, source=slot)
-    loader = Loader(clickhouse=clickhouse, source=slot, models=models, advance=advance)
+    loader = Loader(clickhouse=clickhouse, source=slot, models=models, advance=advance, events=EventTypes([Measured]))
     if read_models:
         deployer = Deployer(clickhouse=clickhouse, source=slot, models=models, event_types=["Measured"])
         await deployer.resume()

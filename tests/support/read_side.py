@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from headrace.bus.batch import Batch
 from headrace.events.event import Event
+from headrace.events.event_types import EventTypes
 from headrace.events.position import Position
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
 from headrace.read_models.loader import EVENTS, Loader
 from headrace.read_models.model import ReadModels
+from headrace.read_models.rewrite import Rewrite
 from headrace.streaming_sql.definition import define_all
 from headrace.streaming_sql.generate import batch_sql
 from headrace.streaming_sql.parser import parse
@@ -36,11 +38,8 @@ class Withdrawn(Event):
     amount: int
 
 
-EVENT_TYPES: dict[str, type[Event]] = {"Deposited": Deposited, "Withdrawn": Withdrawn}
-
-
-def make_batch(lsn: int, events: Sequence[tuple[str, dict[str, object]]]) -> Batch:
-    """One transaction at `lsn` with these (type, data) events."""
+def make_batch(lsn: int, events: Sequence[tuple[str, dict[str, object]]], *, schema_version: int = 1) -> Batch:
+    """One transaction at `lsn` with these (type, data) events, all of one schema version."""
     now = datetime.now(UTC)
     count = len(events)
     rows = pa.table(
@@ -48,7 +47,7 @@ def make_batch(lsn: int, events: Sequence[tuple[str, dict[str, object]]]) -> Bat
             "stream": pa.array([f"account-{data['account']}" for _, data in events], pa.string()),
             "version": pa.array([lsn + i for i in range(count)], pa.int64()),
             "type": pa.array([kind for kind, _ in events], pa.string()),
-            "schema_version": pa.array([1] * count, pa.int32()),
+            "schema_version": pa.array([schema_version] * count, pa.int32()),
             "data": pa.array([json.dumps(data) for _, data in events], pa.string()),
             "metadata": pa.array(["{}"] * count, pa.string()),
             "recorded_at": pa.array([now] * count, pa.timestamp("us", "UTC")),
@@ -74,6 +73,7 @@ class ReadSide:
     source: str
     on_step: Callable[[str], None] = lambda step: None
     models: ReadModels = field(default_factory=ReadModels)
+    events: EventTypes = field(default_factory=lambda: EventTypes([Deposited, Withdrawn]))
 
     def __post_init__(self) -> None:
         self.advance = Advance(clickhouse=self.clickhouse, source=self.source)
@@ -82,10 +82,18 @@ class ReadSide:
             source=self.source,
             models=self.models,
             advance=self.advance,
+            events=self.events,
             on_step=lambda step: self.on_step(step),
         )
         self.deployer = Deployer(
-            clickhouse=self.clickhouse, source=self.source, models=self.models, event_types=EVENT_TYPES
+            clickhouse=self.clickhouse, source=self.source, models=self.models, event_types=self.events.by_name()
+        )
+        self.rewrite = Rewrite(
+            clickhouse=self.clickhouse,
+            source=self.source,
+            events=self.events,
+            refill=self.deployer.refill,
+            on_step=lambda step: self.on_step(step),
         )
         self.keeper = Keeper(
             clickhouse=self.clickhouse,
@@ -98,7 +106,8 @@ class ReadSide:
 
     async def start(self, batch_of: Callable[[Position], Batch] | None = None) -> None:
         await create_schema(self.clickhouse)
-        await create_event_views(self.clickhouse, EVENT_TYPES.values())
+        await self.rewrite.run()
+        await create_event_views(self.clickhouse, self.events)
         await self.advance.resume()
         await self.deployer.resume()
         unfinished = await self.loader.resume()
@@ -111,7 +120,7 @@ class ReadSide:
         await self.keeper.fill_all()
 
     def again(self) -> ReadSide:
-        return ReadSide(self.clickhouse, self.source)
+        return ReadSide(self.clickhouse, self.source, events=self.events)
 
     async def content(self, name: str) -> list[tuple[object, ...]]:
         rows = await self.clickhouse.rows(f"SELECT * FROM `{self.clickhouse.database}`.`{name}` ORDER BY ALL")

@@ -82,7 +82,8 @@ async def _retry(settings: Settings, position: str) -> list[str]:
             raise InvalidInput(
                 f"The change at {position} belongs to no stream or table, so it cannot be retried.",
                 f"Its target: {', '.join(each.target for each in letters)}.",
-                "The event log is append-only: `headrace dead-letters discard` settles it.",
+                "An event that an upcaster refuses is tried again when the worker starts with a corrected one; "
+                "`headrace dead-letters discard` settles any other.",
             )
         names = {each.name for each in wanted}
         await _decide(stores, settings, [each for each in letters if each.target in names], RETRY)

@@ -10,6 +10,7 @@ import typer
 
 from headrace.cli import event_history
 from headrace.cli.connections import open_stores
+from headrace.cli.event_catalog import catalog
 from headrace.cli.output import AsJson, Folder, load_settings, print_json, run
 from headrace.commands.audit import entry
 from headrace.errors import Unknown
@@ -19,6 +20,7 @@ from headrace.settings import Settings
 
 app = typer.Typer(help="Look into the event store.", no_args_is_help=True)
 event_history.add_verbs(app)
+app.command()(catalog)
 
 POLL_S = 0.25
 SHOWN_MAX = 10_000

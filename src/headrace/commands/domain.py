@@ -12,19 +12,25 @@ from headrace.errors import InvalidConfiguration, Unknown
 from headrace.events.command import Command
 from headrace.events.event import Event
 from headrace.events.event_types import EventTypes
+from headrace.events.upcasting import Upcaster, find_upcasters
 
 
 class Domain:
     """Event types, commands and the decider of each command. Immutable, and checked when it is made.
 
     Raises InvalidConfiguration for a command that nobody or more than one function decides, for a decider of a command
-    that is not there, and for two commands with one name or one route.
+    that is not there, for two commands with one name or one route, and for what EventTypes refuses.
     """
 
     def __init__(
-        self, *, events: Iterable[type[Event]], commands: Iterable[type[Command]], deciders: Iterable[Decider]
+        self,
+        *,
+        events: Iterable[type[Event]],
+        commands: Iterable[type[Command]],
+        deciders: Iterable[Decider],
+        upcasters: Iterable[Upcaster] = (),
     ) -> None:
-        self.events = EventTypes(events)
+        self.events = EventTypes(events, upcasters)
         self.commands: Mapping[str, type[Command]] = _by_name(commands)
         self._deciders = _by_command(self.commands, deciders)
 
@@ -32,11 +38,13 @@ class Domain:
     def from_module(cls, module: ModuleType) -> Self:
         """Everything that the module declares or imports, in that order."""
         values = list(vars(module).values())
+        distinct = _distinct(values)
         classes = [value for value in values if isinstance(value, type)]
         return cls(
             events=[value for value in classes if issubclass(value, Event) and value is not Event],
             commands=[value for value in classes if issubclass(value, Command) and value is not Command],
-            deciders=[found for value in _distinct(values) if (found := find_decider(value)) is not None],
+            deciders=[found for value in distinct if (found := find_decider(value)) is not None],
+            upcasters=[found for value in distinct for found in find_upcasters(value)],
         )
 
     def command(self, name: str) -> type[Command]:

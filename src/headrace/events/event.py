@@ -17,7 +17,7 @@ TAG_LENGTH_MAX = 256
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class EventMeta(msgspec.StructMeta):
-    """Lets a class statement carry `version=` and `tags=`; msgspec's own metaclass refuses what it does not know."""
+    """Lets a class statement carry `version=`, `tags=` and `renamed_from=`, which msgspec's own would refuse."""
 
     def __new__(
         cls,
@@ -27,6 +27,7 @@ class EventMeta(msgspec.StructMeta):
         *,
         version: int = 1,
         tags: Sequence[str] | None = None,
+        renamed_from: str | tuple[str, ...] = (),
         **config: Any,
     ) -> Any:
         # kw_only is not inherited in msgspec; a field with a default may then stand before one without.
@@ -35,6 +36,7 @@ class EventMeta(msgspec.StructMeta):
         if tags is not None:
             struct.tag_templates = tuple(tags)
             _check_templates(name, struct)
+        struct.renamed_from = (renamed_from,) if isinstance(renamed_from, str) else renamed_from
         return struct
 
 
@@ -49,11 +51,14 @@ class Event(msgspec.Struct, metaclass=EventMeta, frozen=True):
     field is None is left out. They can be read by, and appends can be conditional on them.
 
     Fields may be str, int, float, bool, datetime, date, Decimal, UUID, Literal and Enum of strings, lists of
-    these, other Structs, dicts, and `| None` of each. Raise `version` when a stored shape changes.
+    these, other Structs, dicts, and `| None` of each. Raise `version` when a stored shape changes, and write an
+    `upcaster` from the version before. `renamed_from` is the name that the type had before, or several: what is
+    stored under them is read as this type, and its versions go on counting.
     """
 
     schema_version: ClassVar[int] = 1
     tag_templates: ClassVar[tuple[str, ...]] = ()
+    renamed_from: ClassVar[tuple[str, ...]] = ()
 
     def tags(self) -> tuple[str, ...]:
         """The tags of this event, in the order of its class. Raises InvalidInput for one nobody could type."""

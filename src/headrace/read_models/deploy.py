@@ -85,6 +85,22 @@ class Deployer:
                 changed[definition.name] = definition
         await self._build(list(changed.values()))
 
+    async def refill(self, sources: Collection[str]) -> None:
+        """Write down that what reads these, directly or through others, is to be built anew; `resume` then does it."""
+        self.aggregates = await aggregate_functions(self._clickhouse)
+        stored = {
+            name: row
+            for name, row in (await read_definitions(self._clickhouse, self._source)).items()
+            if row.state not in (DROPPED, WANTED, UNWANTED)
+        }
+        reads = {name: source for name, row in stored.items() if (source := self._source_of(row))}
+        reached = list(sources)
+        for upstream in reached:
+            reached += [name for name, source in reads.items() if source == upstream and name not in reached]
+        for name in reversed(reached[len(sources) :]):  # readers first, as in `_build`
+            row = replace(stored[name], state=FILLING, applied_batch=0, problem="")
+            await write_definition(self._clickhouse, self._source, row)
+
     async def carry_out_requests(self) -> None:
         """Do what rows with the state `wanted` or `unwanted` ask for; answer a refusal with the state `failed`."""
         stored = await read_definitions(self._clickhouse, self._source)
@@ -160,6 +176,12 @@ class Deployer:
     async def _execute(self, statements: Sequence[str]) -> None:
         for statement in statements:
             await self._clickhouse.execute(statement)
+
+    def _source_of(self, row: StoredDefinition) -> str:
+        try:
+            return self._define(row.statement).source
+        except InvalidSQL:  # `resume` says so
+            return ""
 
     def _define(self, text: str) -> Definition:
         return define_one(text, self.aggregates)

@@ -39,7 +39,9 @@ async def fill(model: ReadModel, *, clickhouse: ClickHouse, source: str, loader:
     verify = True  # an earlier attempt may have been killed in the middle of a slice
     try:
         while loader.watermark.batch - model.stored.applied_batch > LAST_BATCHES_MAX:
-            upto = await _slice_end(clickhouse, model.stored.applied_batch, loader.watermark.batch)
+            upto = await slice_end(
+                clickhouse, model.stored.applied_batch, loader.watermark.batch, rows_max=SLICE_ROWS_MAX
+            )
             await advance(model, model.stored.applied_batch, upto, verify=verify)
             verify = False
             model.stored = await write_definition(clickhouse, source, replace(model.stored, applied_batch=upto))
@@ -62,8 +64,8 @@ async def _settle_retries(clickhouse: ClickHouse, source: str, target: str) -> N
     await write_dead_letters(clickhouse, source, loaded)
 
 
-async def _slice_end(clickhouse: ClickHouse, after: int, upto: int) -> int:
+async def slice_end(clickhouse: ClickHouse, after: int, upto: int, *, rows_max: int) -> int:
     """The batch that a slice after `after` goes up to: as many whole batches as fit, but at least one."""
-    parameters = {"database": clickhouse.database, "after": after, "upto": upto, "rows_max": SLICE_ROWS_MAX}
+    parameters = {"database": clickhouse.database, "after": after, "upto": upto, "rows_max": rows_max}
     found = await clickhouse.rows(_SLICE, parameters)
     return max(int(found[0][0]), after + 1)

@@ -8,20 +8,22 @@ unfinished, and its bounds are known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from random import random
 
 from headrace.bus.batch import Batch, Relation
 from headrace.errors import Corrupt, Unavailable
+from headrace.events.event_types import EventTypes
 from headrace.events.position import Position
 from headrace.read_models.advance import Advance, fail, stop_queries
 from headrace.read_models.model import CannotAdvance, ReadModel, ReadModels
+from headrace.read_models.upcast import upcast
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.dead_letters import DeadLetter, write_dead_letters
 from headrace.warehouse.definitions import READY
-from headrace.warehouse.event_log import insert_events
+from headrace.warehouse.event_log import insert_events, log_rows
 from headrace.warehouse.plan import Plan, read_last_plan, write_plan
 from headrace.warehouse.watermark import NOTHING, Watermark, read_watermark, write_watermark
 
@@ -45,9 +47,11 @@ class Loader:
         source: str,
         models: ReadModels,
         advance: Advance,
+        events: EventTypes,
         on_step: Callable[[str], None] = _ignore,
     ) -> None:
         self._clickhouse = clickhouse
+        self._events = events
         self._source = source
         self._models = models
         self._advance = advance
@@ -118,7 +122,9 @@ class Loader:
         self._on_step("planned")
         await self._write_undecodable(plan, batch)
         if EVENTS in batch.inserts:
-            await insert_events(self._clickhouse, plan, batch.inserts[EVENTS], verify=verify)
+            rows, failed = upcast(log_rows(plan, batch.inserts[EVENTS]), self._events)
+            await self._write_letters(plan, failed)
+            await insert_events(self._clickhouse, plan, rows, verify=verify)
             self._on_step("events_inserted")
             for level in self._models.levels(READY):
                 await _all(self._advance_or_fail(model, plan, batch.rows, verify=verify) for model in level)
@@ -145,6 +151,9 @@ class Loader:
             DeadLetter(f"{bad.relation.schema}.{bad.relation.name}", bad.position, plan.batch, bad.reason, bad.raw)
             for bad in batch.undecodable
         ]
+        await self._write_letters(plan, letters)
+
+    async def _write_letters(self, plan: Plan, letters: Sequence[DeadLetter]) -> None:
         if letters:
             log.error("dead_letters", count=len(letters), batch=plan.batch, first=str(letters[0].position))
         await write_dead_letters(self._clickhouse, self._source, letters)

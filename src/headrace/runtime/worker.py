@@ -16,6 +16,7 @@ from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
 from headrace.read_models.loader import Loader
 from headrace.read_models.model import ReadModels
+from headrace.read_models.rewrite import Rewrite
 from headrace.runtime.databases import Addresses
 from headrace.runtime.project import Project
 from headrace.runtime.waiting import until_stopped, waiting
@@ -80,11 +81,15 @@ class Worker:
         source = settings.project
         self._models = models = ReadModels()
         self._advance = advance = Advance(clickhouse=clickhouse, source=source)
+        events = project.domain.events
         self._loader = loader = Loader(
-            clickhouse=clickhouse, source=source, models=models, advance=advance, on_step=on_step
+            clickhouse=clickhouse, source=source, models=models, advance=advance, events=events, on_step=on_step
         )
         self._deployer = deployer = Deployer(
-            clickhouse=clickhouse, source=source, models=models, event_types=project.domain.events.by_name()
+            clickhouse=clickhouse, source=source, models=models, event_types=events.by_name()
+        )
+        self._rewrite = Rewrite(
+            clickhouse=clickhouse, source=source, events=events, refill=deployer.refill, on_step=on_step
         )
         self._keeper = Keeper(
             clickhouse=clickhouse, source=source, models=models, loader=loader, advance=advance, deployer=deployer
@@ -109,6 +114,7 @@ class Worker:
         await migrate_store(self._postgres_url)
         await self._source.prepare()
         await create_schema(self._clickhouse)
+        await self._rewrite.run()
         await create_event_views(self._clickhouse, self._project.domain.events)
         await self._advance.resume()
         await self._deployer.resume()

@@ -68,10 +68,11 @@ def columns(event_type: type[Event]) -> dict[str, str]:
 def create_view_sql(event_type: type[Event], database: str) -> str:
     """`CREATE OR REPLACE VIEW` of one event type and of those that inherit from it: a corrected entry is an entry.
 
-    The JSON is parsed once per row, whatever the field count.
+    The JSON is parsed once per row, whatever the field count. A row of another version than the class's is not in the
+    view: the log holds it as it was stored only because it could not be upcast.
     """
     # Not IN: ClickHouse reads the text behind a one-element IN as the name of a table, and finds this very view.
-    types = " OR ".join(f"type = {_text(name)}" for name in _family(event_type))
+    types = " OR ".join(f"type = {_text(name)} AND schema_version = {version}" for name, version in _family(event_type))
     fields = columns(event_type)
     typed = ", ".join(f"`{name}` {column_type}" for name, column_type in fields.items())
     picked = "".join(f"tupleElement(fields, {_text(name)}) AS `{name}`, " for name in fields)
@@ -91,11 +92,12 @@ async def create_event_views(clickhouse: ClickHouse, event_types: Iterable[type[
         await clickhouse.execute(create_view_sql(event_type, clickhouse.database))
 
 
-def _family(event_type: type[Event]) -> list[str]:
-    names = [event_type.__name__]
+def _family(event_type: type[Event]) -> list[tuple[str, int]]:
+    """The type and its heirs, each with the version that the log holds it at."""
+    found = [(event_type.__name__, event_type.schema_version)]
     for heir in event_type.__subclasses__():
-        names += _family(heir)
-    return sorted(set(names))
+        found += _family(heir)
+    return sorted(set(found))
 
 
 def _text(value: str) -> str:

@@ -124,8 +124,8 @@ async def test_a_page_costs_its_own_rows_and_not_the_rest_of_the_period(store: E
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await configure(connection)
         await connection.execute(
-            "INSERT INTO headrace.events (stream, version, type, schema_version, data, metadata, recorded_at)"
-            " SELECT 's-1', n, 'Counted', 1, '{}', '{}', '2026-03-01'::timestamptz + n * interval '1 s'"
+            "INSERT INTO headrace.events (ordinal, stream, version, type, schema_version, data, metadata, recorded_at)"
+            " SELECT n, 's-1', n, 'Counted', 1, '{}', '{}', '2026-03-01'::timestamptz + n * interval '1 s'"
             " FROM generate_series(1, 80000) AS n"
         )
         await connection.execute("ANALYZE headrace.events")
