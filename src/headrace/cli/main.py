@@ -20,6 +20,7 @@ VERBS = {
     "demo": False,
     "serve": False,
     "worker": False,
+    "reactor": False,
     "status": False,
     "events": True,
     "query": False,
