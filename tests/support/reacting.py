@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Sized
 from contextlib import asynccontextmanager
 from types import ModuleType
 
 from support import reactor_domain
+from support.reactor_domain import Written
 
 from headrace.commands.domain import Domain
 from headrace.event_store.event_store import EventStore
@@ -52,6 +53,20 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(POLL_S)
 
 
+def has(found: Sized, count: int) -> Callable[[], Awaitable[bool]]:
+    """The condition that so many have come."""
+
+    async def reached() -> bool:
+        return len(found) >= count
+
+    return reached
+
+
+async def write(store: EventStore, topic: str, *numbers: int) -> None:
+    """Notes of one topic, in a stream of their own."""
+    await store.append(f"notes-{topic}", [Written(topic=topic, number=number) for number in numbers])
+
+
 async def events_of(store: EventStore, stream: str) -> list[StoredEvent]:
     return [event async for event in store.read_stream(stream)]
 
@@ -61,11 +76,11 @@ async def numbers_of(store: EventStore, stream: str) -> list[int]:
     return [getattr(DOMAIN.events.decode(event), "number") for event in await events_of(store, stream)]  # noqa: B009
 
 
-async def caught_up(store: EventStore, name: str) -> None:
-    """Wait until every event is handled or set aside, and that is saved."""
+async def caught_up(store: EventStore, name: str, types: Sequence[str] | None = ("Written",)) -> None:
+    """Wait until every event of these types is handled or set aside, and that is saved."""
 
     async def done() -> bool:
         states = {state.name: state for state in await store.subscriptions.read()}
-        return name in states and await store.subscriptions.count_new(states[name].checkpoint, None) == 0
+        return name in states and await store.subscriptions.count_new(states[name].checkpoint, types) == 0
 
     await until(done)

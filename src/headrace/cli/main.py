@@ -27,6 +27,7 @@ VERBS = {
     "sql": False,
     "rebuild": False,
     "dead-letters": True,
+    "subscriptions": True,
     "doctor": False,
 }
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace.event_store import statements
+from headrace.event_store import read, statements
 from headrace.event_store.connection import Connection
-from headrace.event_store.read import BEGINNING, Place, stored_event
+from headrace.event_store.read import BEGINNING, Place
 from headrace.events.event import StoredEvent
 
 PAGE_ROWS_MAX = 1_000
@@ -52,7 +52,7 @@ async def read_new(connection: Connection, checkpoint: Checkpoint, types: Sequen
     events: list[tuple[Checkpoint, StoredEvent]] = []
     behind = Checkpoint(seen=checkpoint.reading)
     for transaction_id, *row, full_page, wanted in await cursor.fetchall():
-        event = stored_event(tuple(row))
+        event = read.stored(tuple(row))
         after = Checkpoint(checkpoint.seen, checkpoint.reading, Place(int(transaction_id), event.stream, event.version))
         if wanted:
             events.append((after, event))

@@ -16,10 +16,9 @@ import msgspec
 import psycopg
 
 from headrace.errors import Corrupt, Unavailable
-from headrace.event_store import follow, statements
+from headrace.event_store import follow, read, statements
 from headrace.event_store.connection import Connection, connect
 from headrace.event_store.follow import Checkpoint, Page
-from headrace.event_store.read import stored_event
 from headrace.events.event import StoredEvent
 from headrace.telemetry import logger
 
@@ -98,7 +97,7 @@ class HeldSubscription:
     async def open_letters(self, key: str) -> list[OpenLetter]:
         """The first open dead letters of a key, in order, at most LETTERS_MAX."""
         rows = await self._fetch("read_open_letters", {"key": key, "rows_max": LETTERS_MAX})
-        return [OpenLetter(row[0], stored_event(row[1:])) for row in rows]
+        return [OpenLetter(row[0], read.stored(row[1:])) for row in rows]
 
     async def settle(self, letter: OpenLetter) -> None:
         """It is handled, or left out as somebody asked."""

@@ -43,7 +43,7 @@ async def read_stream(
         parameters = {"stream": stream, "after_version": after_version, "rows_max": rows_max}
         rows = await _fetch(pool, "read_stream", parameters)
         for row in rows:
-            event = stored_event(row)
+            event = stored(row)
             after_version = event.version
             yield event
         if len(rows) < rows_max:
@@ -70,7 +70,7 @@ async def read_all(
         }
         rows = await _fetch(pool, "read_all", parameters)
         for row in rows:
-            event = stored_event(row[1:])
+            event = stored(row[1:])
             after = Place(int(row[0]), event.stream, event.version)
             yield after, event
         if len(rows) < rows_max:
@@ -88,7 +88,7 @@ async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[st
     }
     found: dict[str, list[StoredEvent]] = {stream: [] for stream in after_versions}
     for row in await _fetch(pool, "read_streams", parameters):
-        found[row[0]].append(stored_event(row))
+        found[row[0]].append(stored(row))
     return found
 
 
@@ -133,7 +133,7 @@ def _unreadable(error: psycopg.OperationalError | PoolTimeout) -> Unavailable:
     return Unavailable("PostgreSQL cannot be reached; the events cannot be read for now.", found.detail, found.hint)
 
 
-def stored_event(row: tuple[Any, ...]) -> StoredEvent:
+def stored(row: tuple[Any, ...]) -> StoredEvent:
     """The event of a row: stream, version, type, schema_version, data, metadata, recorded_at."""
     stream, version, event_type, schema_version, data, metadata, recorded_at = row
     return StoredEvent(
