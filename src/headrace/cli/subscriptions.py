@@ -19,14 +19,13 @@ from headrace.settings import Settings
 
 app = typer.Typer(help="How far reactors are, and what they could not handle.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The reactor's name.")]
-Key = Annotated[str, typer.Argument(help="The key, as `dead-letters` shows it.")]
 Result = TypeVar("Result")
 
 
 @app.command("list")
 def list_(project: Folder = Path(), as_json: AsJson = False) -> None:
     """List them with their lag, in events that the reactor wants and has not handled."""
-    columns = ["subscription", "state", "lag", "dead letters", "scheduled", "failed", "saved at"]
+    columns = ["subscription", "state", "lag", "dead letters", "scheduled", "failed", "saved at", "problem"]
     print_rows(columns, run(_list(load_settings(project))), as_json=as_json)
 
 
@@ -75,8 +74,17 @@ def retry(
 
 
 @app.command()
-def discard(name: Name, key: Key, project: Folder = Path(), as_json: AsJson = False) -> None:
+def discard(
+    name: Name,
+    key: Annotated[str | None, typer.Argument(help="One key; none: scheduled commands that failed.")] = None,
+    project: Folder = Path(),
+    as_json: AsJson = False,
+) -> None:
     """Leave out the event that a key waits for, for good, and handle those behind it."""
+    if key is None:
+        removed = run(_with(load_settings(project), lambda states: states.discard_scheduled(name)))
+        _say(f"{removed} scheduled commands removed.", {"subscription": name, "removed": removed}, as_json=as_json)
+        return
     count = run(_with(load_settings(project), lambda states: states.discard(name, key)))
     if not count:
         raise Unknown(
@@ -84,7 +92,7 @@ def discard(name: Name, key: Key, project: Folder = Path(), as_json: AsJson = Fa
             hint=f"`headrace subscriptions dead-letters {name}` lists them.",
         )
     _say(
-        f"Its first event will be left out, {count - 1} behind it handled.",
+        f"The first event of {key} will be left out, {count - 1} behind it handled.",
         {"subscription": name, "key": key, "behind": count - 1},
         as_json=as_json,
     )
@@ -110,7 +118,9 @@ async def _list(settings: Settings) -> list[list[object]]:
             lag = await states.count_new(each.checkpoint, types.get(each.name))
             shown = lag if lag < LAG_MAX else f"{LAG_MAX:,} or more"
             counts = [each.dead_letters, each.scheduled, each.failed]
-            rows.append([each.name, each.state, shown, *counts, each.updated_at.isoformat(timespec="seconds")])
+            rows.append(
+                [each.name, each.state, shown, *counts, each.updated_at.isoformat(timespec="seconds"), each.problem]
+            )
         return rows
 
 

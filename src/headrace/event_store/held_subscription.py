@@ -80,6 +80,10 @@ class HeldSubscription:
         """Everything up to the checkpoint is handled or set aside."""
         await self._write("save_checkpoint", {"checkpoint": _encode(checkpoint).decode()})
 
+    async def pause(self, problem: str) -> None:
+        """Take up nothing more until somebody resumes it."""
+        await self._write("pause_subscription", {"problem": problem})
+
     async def set_aside(self, event: StoredEvent, key: str, reason: str) -> None:
         """Keep the event as a dead letter. Its repetition changes nothing."""
         # PostgreSQL's text holds no NUL, and whatever a handler raised may.

@@ -23,6 +23,8 @@ from headrace.telemetry import logger
 log = logger(__name__)
 
 PARALLEL_MAX = 32
+# So many keys that wait behind dead letters are no matter of single events any more.
+BLOCKED_KEYS_MAX = 1_000
 EVENTS_MAX = 4_000  # on their way; a key that is stuck lets the others run so far ahead of it
 ATTEMPTS_MAX = 5
 BACKOFF_S = (0.05, 0.2, 0.8, 2.0)
@@ -89,12 +91,20 @@ class _Session:
             look = await self._held.look()
             if look.asked:
                 await self._settle_asked(lanes)
+            if len(self._blocked) >= BLOCKED_KEYS_MAX and not look.paused:
+                await self._give_up()
+                continue
             full = self._progress.waiting >= EVENTS_MAX
             more = not look.paused and not full and await self._read_page(look, lanes)
             await self._save_if_due()
             pause_s = POLL_MIN_S if more or full else min(pause_s * POLL_GROWTH, POLL_MAX_S)
             if not more:
                 await asyncio.sleep(pause_s)
+
+    async def _give_up(self) -> None:
+        problem = f"{len(self._blocked):,} keys wait behind dead letters."
+        log.error("subscription_paused", subscription=self._reactor.name, problem=problem)
+        await self._held.pause(problem)
 
     async def _read_page(self, look: Look, lanes: Lanes) -> bool:
         """Whether there may be more at once."""

@@ -204,6 +204,27 @@ async def test_what_is_no_command_is_the_reactors_failure(store: EventStore, url
     assert letter.reason.startswith("The reactor copies gave something that is no command: a Written.")
 
 
+async def test_a_reactor_that_fails_for_many_keys_pauses_itself(
+    store: EventStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "BLOCKED_KEYS_MAX", 3)
+
+    @reactor("copies")
+    def broken(event: Written) -> Iterable[Command]:
+        raise ValueError
+
+    for topic in "abc":
+        await write(store, topic, 1)
+    async with reacting(url, broken):
+
+        async def paused() -> bool:
+            return [each.state for each in await store.subscriptions.read()] == ["paused"]
+
+        await until(paused)
+        (state,) = await store.subscriptions.read()
+    assert state.problem == "3 keys wait behind dead letters."
+
+
 async def test_a_stream_that_is_locked_by_another_transaction_is_waited_for(
     store: EventStore, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,2 +1,2 @@
-UPDATE headrace.subscriptions SET checkpoint = %(checkpoint)s, updated_at = now(), problem = ''
+UPDATE headrace.subscriptions SET checkpoint = %(checkpoint)s, updated_at = now()
 WHERE name = %(name)s AND epoch = %(epoch)s

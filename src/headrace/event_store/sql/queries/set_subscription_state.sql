@@ -1,1 +1,1 @@
-UPDATE headrace.subscriptions SET state = %(state)s WHERE name = %(name)s
+UPDATE headrace.subscriptions SET state = %(state)s, problem = '' WHERE name = %(name)s
