@@ -6,7 +6,8 @@ These are the names that a project's own files use; everything else is reached t
 from headrace.commands.decider import decider
 from headrace.errors import Rejected
 from headrace.events.command import Command
-from headrace.events.event import Event
+from headrace.events.event import Event, StoredEvent
 from headrace.events.upcasting import upcaster
+from headrace.subscriptions.reactor import Later, reactor
 
-__all__ = ["Command", "Event", "Rejected", "decider", "upcaster"]
+__all__ = ["Command", "Event", "Later", "Rejected", "StoredEvent", "decider", "reactor", "upcaster"]

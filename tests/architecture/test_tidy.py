@@ -27,7 +27,7 @@ FORBIDDEN_NAMES = {
     "types",
     "core",
 }
-STAGES = ("commands", "capture", "read_models", "queries", "dashboards")
+STAGES = ("commands", "subscriptions", "capture", "read_models", "queries", "dashboards")
 CONTRACT = ("Reads:", "Writes:", "Guarantees:", "Resumes from:")
 
 

@@ -116,6 +116,10 @@ class System:
         """`headrace worker`."""
         return await self._start("worker", "-m", "headrace", "worker", "--project", str(self.root))
 
+    async def reactor(self) -> Process:
+        """`headrace reactor`."""
+        return await self._start("reactor", "-m", "headrace", "reactor", "--project", str(self.root))
+
     async def api(self, port: int) -> Process:
         """`headrace serve`."""
         environ = {"HEADRACE_HTTP__PORT": str(port)}
@@ -142,7 +146,11 @@ class System:
 @asynccontextmanager
 async def running_system(**environ: str) -> AsyncIterator[System]:
     """Both databases on free ports and a project that uses them; no role runs yet. `environ` goes to the roles."""
-    files = {"domain.py": Path(fault_domain.__file__).read_text(), "streams/ledger.sql": STATEMENTS}
+    files = {
+        "domain.py": Path(fault_domain.__file__).read_text(),
+        "reactors.py": Path(__file__).with_name("fault_reactors.py").read_text(),
+        "streams/ledger.sql": STATEMENTS,
+    }
     async with temporary_databases() as databases, AsyncExitStack() as stack:
         root = stack.enter_context(project_folder(files))
         environ |= {

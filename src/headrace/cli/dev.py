@@ -26,7 +26,7 @@ WATCHED = {".py", ".sql", ".toml"}
 
 
 def dev(project: Folder = Path()) -> None:
-    """Run databases, worker and API; reload on change. Ctrl-C stops all of it."""
+    """Run databases, worker, API and reactors; reload on change. Ctrl-C stops all of it."""
     run(_dev(load_settings(project)), log_level="info")
 
 
@@ -43,7 +43,7 @@ async def _dev(settings: Settings) -> None:
         # One watch for all the time: a file that is saved during a restart counts too.
         watch = watchfiles.awatch(settings.root, watch_filter=_Sources(settings.data))
         while project is not None:
-            async with run_roles(settings, ["worker", "serve"], stop):
+            async with run_roles(settings, project.roles, stop):
                 note(f"[bold]http://{settings.http.host}:{settings.http.port}[/] — reloads on change, Ctrl-C stops")
                 project = await until_stopped(stop, _changed(watch, project, databases.addresses))
 

@@ -20,12 +20,14 @@ VERBS = {
     "demo": False,
     "serve": False,
     "worker": False,
+    "reactor": False,
     "status": False,
     "events": True,
     "query": False,
     "sql": False,
     "rebuild": False,
     "dead-letters": True,
+    "subscriptions": True,
     "doctor": False,
 }
 

@@ -21,8 +21,10 @@ def status(project: Folder = Path(), as_json: AsJson = False) -> None:
     else:
         facts = found.as_dict()
         read_models = facts.pop("read_models")
+        reactors = {f"reactor {name}": state for name, state in facts.pop("subscriptions").items()}
         problems = facts.pop("problems")
-        print_facts({name.replace("_", " "): value for name, value in facts.items()} | read_models, as_json=False)
+        named = {name.replace("_", " "): value for name, value in facts.items()}
+        print_facts(named | read_models | reactors, as_json=False)
         for problem in problems:
             note(f"[yellow]![/] {escape(problem)}")
     raise typer.Exit(0 if found.ready else 1)

@@ -22,7 +22,9 @@ from headrace.event_store.group_commit import GroupCommit
 from headrace.event_store.matching import Matching
 from headrace.event_store.migrate import migrate
 from headrace.event_store.read import ALWAYS, BEGINNING, Period, Place
+from headrace.event_store.scheduled_commands import ScheduledCommands
 from headrace.event_store.snapshots import Snapshot, SnapshotKey
+from headrace.event_store.subscription_state import SubscriptionStates
 from headrace.events.event import Event, Metadata, StoredEvent
 from headrace.events.position import Position
 
@@ -40,6 +42,8 @@ class EventStore:
         self._url = url
         self._pool = create_pool(url, pool_size)
         self._commits: GroupCommit | None = None
+        self.subscriptions = SubscriptionStates(self._pool)
+        self.scheduled_commands = ScheduledCommands(self._pool)
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -68,7 +68,6 @@ async def read_stream(
     last_version = VERSION_MAX if up_to_version is None else up_to_version
     if up_to_time is not None:
         last_version = min(last_version, await find_version(pool, stream, up_to_time))
-    statement = "read_stream_backwards" if backwards else "read_stream"
     remaining = limit
     while remaining is None or remaining > 0:
         rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
@@ -80,7 +79,9 @@ async def read_stream(
             "end": period.end,
             "rows_max": rows_max,
         }
-        rows = await fetch(pool, statement, parameters)
+        rows = await (
+            fetch(pool, "read_stream_backwards", parameters) if backwards else fetch(pool, "read_stream", parameters)
+        )
         for row in rows:
             event = stored(row)
             if backwards:

@@ -47,6 +47,10 @@ class EventTypes:
         """The class that a stored type's name stands for: its name today, or one that it had before."""
         return self._by_any_name.get(name)
 
+    def stored_names(self, kinds: tuple[type[Event], ...]) -> list[str]:
+        """The names that events of these classes, heirs included, are stored under: former names too."""
+        return [name for name, event_type in self._by_any_name.items() if issubclass(event_type, kinds)]
+
     def upcasters(self, event_type: type[Event]) -> tuple[Upcaster, ...]:
         """The upcasters of a type, from version 1 on."""
         return self._chains[event_type]

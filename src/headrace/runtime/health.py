@@ -1,4 +1,4 @@
-"""How the system is, asked of both databases: positions, lag, read models, dead letters. Used by HTTP and the CLI."""
+"""How the system is, asked of both databases: positions, lag, read models, reactors, dead letters."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Status:
     batch: int | None = None
     read_models: dict[str, str] = field(default_factory=dict)
     dead_letters: int | None = None
+    subscriptions: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -56,6 +57,7 @@ async def read_health(health: Health) -> Status:
     try:
         position = await health.store.read_position()
         status.position = str(position)
+        await _reactors(health, status)
     except Error as error:
         status.problems.append(error.message)
     try:
@@ -65,6 +67,14 @@ async def read_health(health: Health) -> Status:
     if position is not None and watermark is not None:
         status.lag_bytes = max(0, position.lsn - watermark.lsn)
     return status
+
+
+async def _reactors(health: Health, status: Status) -> None:
+    for each in await health.store.subscriptions.read():
+        letters = f", {each.dead_letters} dead letters" if each.dead_letters else ""
+        status.subscriptions[each.name] = each.state + letters
+        if each.problem:
+            status.problems.append(f"The reactor {each.name} has paused itself: {each.problem}")
 
 
 async def _read_side(health: Health, status: Status) -> Position:

@@ -1,4 +1,4 @@
-"""A project folder, read: the domain, the read models' statements, the queries and the dashboards."""
+"""A project folder, read: the domain, the reactors, the read models' statements, the queries and the dashboards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from headrace.errors import Error, InvalidConfiguration
 from headrace.queries.catalog import Catalog
 from headrace.settings import Settings
 from headrace.streaming_sql.parser import parse
+from headrace.subscriptions.reactor import Reactor, find_reactors
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +31,28 @@ class Project:
 
     settings: Settings
     domain: Domain
+    reactors: list[Reactor]
     statements: list[Statement]
     catalog: Catalog
     dashboards: Dashboards
 
+    @property
+    def roles(self) -> list[str]:
+        """The verbs that run it."""
+        return ["worker", "serve", *(["reactor"] if self.reactors else [])]
+
     @classmethod
     def load(cls, settings: Settings) -> Project:
         """Read the folder. Raises InvalidConfiguration or InvalidSQL naming the file that is wrong."""
-        module = load_module(settings.root / "domain.py")
+        modules = [load_module(settings.root / "domain.py")]
+        domain = Domain.from_module(modules[0])
+        if (settings.root / "reactors.py").exists():
+            modules.append(load_module(settings.root / "reactors.py"))
         catalog = Catalog.load(settings.root / "queries")
         return cls(
             settings=settings,
-            domain=Domain.from_module(module),
+            domain=domain,
+            reactors=find_reactors(modules, domain.events),
             statements=[_read_statement(path) for path in sorted((settings.root / "streams").glob("*.sql"))],
             catalog=catalog,
             dashboards=Dashboards.load(settings.root / "dashboards", catalog),

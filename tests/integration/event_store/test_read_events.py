@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 import pytest
 
 from headrace.event_store import read
 from headrace.event_store.event_store import EventStore
-from headrace.event_store.read import BEGINNING, Place
+from headrace.event_store.read import BEGINNING, Period, Place
 from headrace.events.event import Event, StoredEvent
 
 
@@ -72,3 +74,23 @@ async def test_read_all_waits_for_a_transaction_that_commits_late(store: EventSt
 
 def test_places_compare_in_the_order_of_the_read() -> None:
     assert BEGINNING < Place(1, 0, "b", 1) < Place(1, 1, "a", 1) < Place(1, 1, "a", 2) < Place(2, 0, "a", 1)
+
+
+async def test_transaction_numbers_are_ordered_as_numbers(
+    store: EventStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ORDER BY transaction_id meant the answer's column of that name, which is text: 100 came before 99, and a page
+    that ended between them went on behind what had not been read."""
+    monkeypatch.setattr(read, "PAGE_ROWS_MAX", 1)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for number in (98, 99, 100, 101):
+            await connection.execute(
+                "INSERT INTO headrace.events (transaction_id, stream, version, type, schema_version, data, metadata)"
+                " VALUES (%s::text::xid8, %s, 1, 'Happened', 1, '{\"n\": 1}', '{}')",
+                (number, f"s-{number}"),
+            )
+    numbers = [98, 99, 100, 101]
+    assert [place.transaction_id async for place, _ in store.read_all()] == numbers
+    assert (await store.find_place(before_last=1)).transaction_id == 100
+    everything = Period(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
+    assert [event.stream async for event in store.read_period(everything)] == [f"s-{number}" for number in numbers]

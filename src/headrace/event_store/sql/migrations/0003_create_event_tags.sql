@@ -8,7 +8,7 @@ ALTER TABLE headrace.events
 
 DROP INDEX headrace.events_transaction_id;
 CREATE INDEX events_transaction_id ON headrace.events (transaction_id, ordinal);
-CREATE INDEX events_type ON headrace.events (type, transaction_id);
+CREATE INDEX events_type ON headrace.events (type, transaction_id, ordinal);
 
 -- One row for each tag of each event. A B-tree and not a GIN index over events.tags: what a condition asks is "this tag,
 -- after that transaction", one short range here, while GIN would find every event that ever had the tag.

@@ -7,5 +7,5 @@ WHERE transaction_id >= %(transaction_id)s::xid8 AND transaction_id <= %(last_tr
   AND recorded_at >= %(start)s AND recorded_at < %(end)s
   AND (%(category)s::text IS NULL OR split_part(stream, '-', 1) = %(category)s)
   AND (%(type)s::text IS NULL OR type = %(type)s)
-ORDER BY transaction_id, ordinal, stream, version
+ORDER BY events.transaction_id, ordinal, stream, version
 LIMIT %(rows_max)s

@@ -1,0 +1,2 @@
+SELECT DISTINCT key FROM headrace.subscription_dead_letters
+WHERE subscription = %(name)s AND status IN ('waiting', 'retry', 'discard')

@@ -1,0 +1,1 @@
+DELETE FROM headrace.scheduled_commands WHERE command_id = %(command_id)s

@@ -1,0 +1,2 @@
+UPDATE headrace.subscriptions SET checkpoint = %(checkpoint)s, updated_at = now()
+WHERE name = %(name)s AND epoch = %(epoch)s

@@ -1,0 +1,1 @@
+UPDATE headrace.subscriptions SET state = %(state)s, problem = '' WHERE name = %(name)s

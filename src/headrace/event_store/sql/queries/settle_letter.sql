@@ -1,0 +1,2 @@
+UPDATE headrace.subscription_dead_letters SET status = %(status)s
+WHERE subscription = %(name)s AND stream = %(stream)s AND version = %(version)s
