@@ -7,5 +7,6 @@ from headrace.commands.decider import decider
 from headrace.errors import Rejected
 from headrace.events.command import Command
 from headrace.events.event import Event
+from headrace.events.personal import JoinablePersonal, Personal
 
-__all__ = ["Command", "Event", "Rejected", "decider"]
+__all__ = ["Command", "Event", "JoinablePersonal", "Personal", "Rejected", "decider"]

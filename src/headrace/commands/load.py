@@ -18,6 +18,7 @@ from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import PAGE_ROWS_MAX
 from headrace.events.event import Event, StoredEvent
 from headrace.events.event_types import EventTypes
+from headrace.events.personal import personal_fields
 from headrace.telemetry import logger
 
 log = logger(__name__)
@@ -25,18 +26,23 @@ log = logger(__name__)
 STREAMS_MAX = 256  # per query
 # States are remembered by the number of events in them, a measure of their size: a state may hold all of its events.
 REMEMBERED_EVENTS_MAX = 100_000
+# A state may hold what personal fields said. It is folded again after so long, so that a forgotten person is gone from
+# memory too: this, and the lifetime of a key in event_store/subject_keys.py, add up to a minute.
+PERSONAL_LIFETIME_S = 30.0
 
 
 class Loaded(NamedTuple):
     """A state, and the version of the stream it was folded from; `remembered`: it may be behind.
 
-    A state over tags has no version but a `condition`, which holds as long as the state is not behind.
+    A state over tags has no version but a `condition`, which holds as long as the state is not behind. `until` is when
+    a state that was folded from personal fields must be gone, in the event loop's time; None: from none.
     """
 
     state: State
     version: int
     remembered: bool = False
     condition: Condition | None = None
+    until: float | None = None
 
 
 class StateLoader:
@@ -60,11 +66,13 @@ class StateLoader:
         state, version = begin.state, begin.version
         page = await self._reader.read(stream, version)
         state, version = self._fold(state, version, page)
+        until = _until(begin.until, personal=any(event.keys is not None for event in page))
         if len(page) == PAGE_ROWS_MAX:
             async for event in self._store.read_stream(stream, after_version=version):
                 state, version = self._fold(state, version, [event])
-        self._remember(key, Loaded(state, version, remembered=True))
-        return Loaded(state, version)
+                until = _until(until, personal=event.keys is not None)
+        self._remember(key, Loaded(state, version, remembered=True, until=until))
+        return Loaded(state, version, until=until)
 
     async def load_tagged(self, tags: Sequence[str], decider: Decider) -> Loaded:
         """The state over all events that carry one of the tags, in their order."""
@@ -84,7 +92,9 @@ class StateLoader:
             # The events are durable, so the command succeeded; whoever loads the stream next gets the error.
             log.error("evolve_failed", stream=stream, version=loaded.version, exc_info=error)
             return
-        self._remember((stream, decider.state_type), Loaded(state, loaded.version + len(events), remembered=True))
+        version = loaded.version + len(events)
+        until = _until(loaded.until, personal=any(personal_fields(type(event)) for event in events))
+        self._remember((stream, decider.state_type), Loaded(state, version, remembered=True, until=until))
 
     def _fold(self, state: State, version: int, page: list[StoredEvent]) -> tuple[State, int]:
         for stored in page:
@@ -111,6 +121,13 @@ class StateLoader:
             ) from error
 
     def _remember(self, key: tuple[str, object], loaded: Loaded) -> None:
+        if loaded.until is not None:
+            loop = asyncio.get_running_loop()
+            if loaded.until <= loop.time():
+                return
+            known = self._states.get(key)
+            if known is None or known.until is None:
+                loop.call_at(loaded.until, self._drop, key)
         known = self._states.pop(key, None)
         if known is not None:
             if known.version > loaded.version:
@@ -121,6 +138,17 @@ class StateLoader:
         while self._remembered_events > REMEMBERED_EVENTS_MAX:
             _, oldest = self._states.popitem(last=False)
             self._remembered_events -= oldest.version + 1
+
+    def _drop(self, key: tuple[str, object]) -> None:
+        if (known := self._states.pop(key, None)) is not None:
+            self._remembered_events -= known.version + 1
+
+
+def _until(until: float | None, *, personal: bool) -> float | None:
+    """The time that is set by the first personal field in a state stays: later ones do not prolong its life."""
+    if until is None and personal:
+        return asyncio.get_running_loop().time() + PERSONAL_LIFETIME_S
+    return until
 
 
 class _GatheringReader:

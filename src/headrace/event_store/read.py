@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,6 +18,9 @@ from headrace.events.event import Metadata, StoredEvent
 from headrace.events.position import Position
 
 PAGE_ROWS_MAX = 1_000
+
+# What brings the keys of personal fields to the events of a page, see SubjectKeys.with_keys.
+WithKeys = Callable[[list[StoredEvent]], Awaitable[list[StoredEvent]]]
 
 _decode_metadata = msgspec.json.Decoder(Metadata).decode
 
@@ -39,7 +42,7 @@ BEGINNING = Place()
 
 
 async def read_stream(
-    pool: Pool, stream: str, *, after_version: int = 0, limit: int | None = None
+    pool: Pool, stream: str, *, with_keys: WithKeys, after_version: int = 0, limit: int | None = None
 ) -> AsyncIterator[StoredEvent]:
     """See EventStore.read_stream."""
     remaining = limit
@@ -47,8 +50,7 @@ async def read_stream(
         rows_max = PAGE_ROWS_MAX if remaining is None else min(PAGE_ROWS_MAX, remaining)
         parameters = {"stream": stream, "after_version": after_version, "rows_max": rows_max}
         rows = await fetch(pool, "read_stream", parameters)
-        for row in rows:
-            event = stored(row)
+        for event in await with_keys([stored(row) for row in rows]):
             after_version = event.version
             yield event
         if len(rows) < rows_max:
@@ -60,6 +62,7 @@ async def read_stream(
 async def read_all(
     pool: Pool,
     *,
+    with_keys: WithKeys,
     after: Place = BEGINNING,
     limit: int | None = None,
 ) -> AsyncIterator[tuple[Place, StoredEvent]]:
@@ -72,8 +75,7 @@ async def read_all(
             "rows_max": rows_max,
         }
         rows = await fetch(pool, "read_all", parameters)
-        for row in rows:
-            event = stored(row[2:])
+        for row, event in zip(rows, await with_keys([stored(row[2:]) for row in rows]), strict=True):
             after = Place(int(row[0]), row[1], event.stream, event.version)
             yield after, event
         if len(rows) < rows_max:
@@ -82,7 +84,9 @@ async def read_all(
             remaining -= len(rows)
 
 
-async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[str, list[StoredEvent]]:
+async def read_streams(
+    pool: Pool, after_versions: Mapping[str, int], *, with_keys: WithKeys
+) -> dict[str, list[StoredEvent]]:
     """See EventStore.read_streams."""
     parameters = {
         "streams": list(after_versions),
@@ -90,8 +94,9 @@ async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[st
         "rows_max": PAGE_ROWS_MAX,
     }
     found: dict[str, list[StoredEvent]] = {stream: [] for stream in after_versions}
-    for row in await fetch(pool, "read_streams", parameters):
-        found[row[0]].append(stored(row))
+    rows = await fetch(pool, "read_streams", parameters)
+    for event in await with_keys([stored(row) for row in rows]):
+        found[event.stream].append(event)
     return found
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 from headrace.errors import Corrupt, InvalidConfiguration, Unknown
 from headrace.events.event import Event, StoredEvent
+from headrace.events.personal import personal_fields
+from headrace.events.sealing import unsealed
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -18,6 +20,7 @@ class EventTypes:
     def __init__(self, types: Iterable[type[Event]]) -> None:
         self._types: dict[str, type[Event]] = {}
         for event_type in types:
+            personal_fields(event_type)
             name = event_type.__name__
             if self._types.setdefault(name, event_type) is not event_type:
                 raise InvalidConfiguration(f"Two event types are called {name}.", hint="Rename one of them.")
@@ -31,7 +34,11 @@ class EventTypes:
         return self._types
 
     def decode(self, stored: StoredEvent) -> Event:
-        """The domain's event. Raises Unknown for a type this project lacks, Corrupt for data that does not fit."""
+        """The domain's event. Its personal fields are readable, or None or "[forgotten]" in their place; without
+        `stored.keys`, as for who has no business reading them, they are what is stored: ciphertext.
+
+        Raises Unknown for a type this project lacks, Corrupt for data that does not fit or was tampered with.
+        """
         decoder = self._decoders.get(stored.type)
         if decoder is None:
             raise Unknown(
@@ -39,8 +46,12 @@ class EventTypes:
                 f"Stream {stored.stream}, version {stored.version}.",
                 f"Declare class {stored.type}(Event) in domain.py again; stored events are never deleted.",
             )
+        event_type = self._types[stored.type]
         try:
-            return decoder.decode(stored.data)
+            data: bytes | msgspec.Raw = stored.data
+            if stored.keys is not None and personal_fields(event_type):
+                data = unsealed(bytes(data), event_type, stored.keys, stream=stored.stream, stored_type=stored.type)
+            return decoder.decode(data)
         except msgspec.DecodeError as error:
             raise Corrupt(
                 f"A stored {stored.type} does not fit its declaration.",
