@@ -26,6 +26,7 @@ VERBS = {
     "sql": False,
     "rebuild": False,
     "dead-letters": True,
+    "forget": False,
     "doctor": False,
 }
 
