@@ -6,6 +6,7 @@ Writing is stricter: an append under a key that is gone writes nothing (see sql/
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -37,20 +38,24 @@ class SubjectKeys:
         self._by_subject: OrderedDict[str, tuple[float, SubjectKey]] = OrderedDict()
         self._by_id: OrderedDict[str, tuple[float, AESGCM]] = OrderedDict()
         self._hash_key: bytes | None = None
+        self._wanted: set[str] = set()
+        self._asking = asyncio.Lock()
 
     async def for_subjects(self, subjects: Iterable[str]) -> dict[str, SubjectKey]:
         """The key of each subject; one that has none, or was forgotten, gets a new one. Raises Unavailable."""
         wanted = set(subjects)
-        found = {}
-        for subject in wanted:
-            if (known := _fresh(self._by_subject, subject)) is not None:
-                found[subject] = known
+        found: dict[str, SubjectKey] = {}
         for _ in range(_ATTEMPTS_MAX):
-            missing = sorted(wanted - found.keys())
-            if not missing:
+            found |= self._remembered(wanted)
+            if not (missing := wanted - found.keys()):
                 return found
-            found.update(await self._make(missing))
-        raise Unavailable("A subject is being forgotten over and over; nothing was written.", hint="Retry later.")
+            self._wanted |= missing
+            async with self._asking:
+                # Whoever comes first asks for all who wait; the others find what they want remembered.
+                asked, self._wanted = self._wanted, set()
+                if asked:
+                    found |= {name: key for name, key in (await self._make(sorted(asked))).items() if name in wanted}
+        raise Unavailable("The keys of some subjects cannot be had; nothing was written.", hint="Retry later.")
 
     async def with_keys(self, events: list[StoredEvent]) -> list[StoredEvent]:
         """The same events, those with sealed fields together with the keys that are still there. Raises Unavailable."""
@@ -68,6 +73,9 @@ class SubjectKeys:
         """Fetch every key again when it is next asked for: one of them is known to be gone."""
         self._by_subject.clear()
         self._by_id.clear()
+
+    def _remembered(self, subjects: set[str]) -> dict[str, SubjectKey]:
+        return {name: key for name in subjects if (key := _fresh(self._by_subject, name)) is not None}
 
     async def _make(self, subjects: list[str]) -> dict[str, SubjectKey]:
         if self._hash_key is None:

@@ -157,6 +157,22 @@ async def test_appends_together_keep_their_order_and_each_its_subject(store: Eve
     ]
 
 
+async def test_appends_that_meet_new_people_at_once_share_their_keys(store: EventStore, url: str) -> None:
+    async with EventStore(url) as other:
+        await asyncio.gather(
+            *(
+                one.append(f"s-{n}", [Registered(who=f"who-{n % 7}", name=f"n{n}")])
+                for n in range(60)
+                for one in (store, other)
+            )
+        )
+        for n in range(60):
+            assert await names(other, f"s-{n}") == [f"n{n}"] * 2
+    for n in range(7):
+        assert (await store.forget(f"who-{n}")).key
+    assert await names(store, "s-0") == ["[forgotten]"] * 2
+
+
 async def test_one_event_about_nobody_spoils_no_append_beside_it(store: EventStore) -> None:
     about_nobody = Registered(who=None, name="Ada")  # type: ignore[arg-type]
     good, bad = await store.append_many(
