@@ -7,7 +7,19 @@ from headrace.commands.decider import decider
 from headrace.errors import Rejected
 from headrace.events.command import Command
 from headrace.events.event import Event, StoredEvent
+from headrace.events.personal import JoinablePersonal, Personal
 from headrace.events.upcasting import upcaster
 from headrace.subscriptions.reactor import Later, reactor
 
-__all__ = ["Command", "Event", "Later", "Rejected", "StoredEvent", "decider", "reactor", "upcaster"]
+__all__ = [
+    "Command",
+    "Event",
+    "JoinablePersonal",
+    "Later",
+    "Personal",
+    "Rejected",
+    "StoredEvent",
+    "decider",
+    "reactor",
+    "upcaster",
+]

@@ -28,6 +28,7 @@ VERBS = {
     "rebuild": False,
     "dead-letters": True,
     "subscriptions": True,
+    "forget": False,
     "doctor": False,
 }
 

@@ -21,6 +21,7 @@ from headrace.event_store.read import PAGE_ROWS_MAX
 from headrace.event_store.snapshots import Snapshot, SnapshotKey
 from headrace.events.event import Event, StoredEvent
 from headrace.events.event_types import EventTypes, encode
+from headrace.events.personal import personal_fields
 from headrace.telemetry import logger
 
 log = logger(__name__)
@@ -29,13 +30,17 @@ STREAMS_MAX = 256  # per query
 # States are remembered by the number of events in them, a measure of their size: a state may hold all of its events.
 REMEMBERED_EVENTS_MAX = 100_000
 SAVING_MAX = 16  # snapshots that are on their way at once
+# A state may hold what personal fields said. It is folded again after so long, so that a forgotten person is gone from
+# memory too: this, and the lifetime of a key in event_store/subject_keys.py, add up to a minute.
+PERSONAL_LIFETIME_S = 30.0
 
 
 class Loaded(NamedTuple):
     """A state, and the version of the stream it was folded from; `remembered`: it may be behind.
 
     A state over tags has no version but a `condition`, which holds as long as the state is not behind. Up to
-    `saved_version` the state is in a snapshot; `unsaved_bytes` of event data came after it.
+    `saved_version` the state is in a snapshot; `unsaved_bytes` of event data came after it. `until` is when a state
+    that was folded from personal fields must be gone, in the event loop's time; None: from none.
     """
 
     state: State
@@ -44,6 +49,7 @@ class Loaded(NamedTuple):
     condition: Condition | None = None
     saved_version: int = 0
     unsaved_bytes: int = 0
+    until: float | None = None
 
 
 class StateLoader:
@@ -91,8 +97,8 @@ class StateLoader:
     def _save_if_due(self, stream: str, decider: Decider, loaded: Loaded) -> Loaded:
         """Save a snapshot beside what is going on, if its policy says so; what it becomes then."""
         snapshots = decider.snapshots
-        if not snapshots.due(loaded.version - loaded.saved_version, loaded.unsaved_bytes):
-            return loaded
+        if loaded.until is not None or not snapshots.due(loaded.version - loaded.saved_version, loaded.unsaved_bytes):
+            return loaded  # what personal fields said is never saved
         if len(self._saving) >= SAVING_MAX:
             return loaded  # the next command on the stream tries again
         snapshot = Snapshot(loaded.version, snapshots.encode(stream, loaded.version, loaded.state))
@@ -127,17 +133,28 @@ class StateLoader:
             return
         size = sum(len(encode(event)) for event in events) if decider.snapshots.counts_bytes else 0
         advanced = loaded._replace(
-            state=state, version=loaded.version + len(events), unsaved_bytes=loaded.unsaved_bytes + size
+            state=state,
+            version=loaded.version + len(events),
+            unsaved_bytes=loaded.unsaved_bytes + size,
+            until=_until(loaded.until, personal=any(personal_fields(type(event)) for event in events)),
         )
         self._remember((stream, decider.state_type), self._save_if_due(stream, decider, advanced))
 
     def _fold(self, loaded: Loaded, page: list[StoredEvent]) -> Loaded:
         state, version = fold(self._events, loaded.state, loaded.version, page)
         size = loaded.unsaved_bytes + sum(len(stored.data) for stored in page)
-        return loaded._replace(state=state, version=version, unsaved_bytes=size, remembered=False)
+        until = _until(loaded.until, personal=any(stored.keys is not None for stored in page))
+        return loaded._replace(state=state, version=version, unsaved_bytes=size, until=until, remembered=False)
 
     def _remember(self, key: tuple[str, object], loaded: Loaded) -> None:
         loaded = loaded._replace(remembered=True)
+        if loaded.until is not None:
+            loop = asyncio.get_running_loop()
+            if loaded.until <= loop.time():
+                return
+            known = self._states.get(key)
+            if known is None or known.until is None:
+                loop.call_at(loaded.until, self._drop, key)
         known = self._states.pop(key, None)
         if known is not None:
             if known.version > loaded.version:
@@ -148,6 +165,17 @@ class StateLoader:
         while self._remembered_events > REMEMBERED_EVENTS_MAX:
             _, oldest = self._states.popitem(last=False)
             self._remembered_events -= oldest.version + 1
+
+    def _drop(self, key: tuple[str, object]) -> None:
+        if (known := self._states.pop(key, None)) is not None:
+            self._remembered_events -= known.version + 1
+
+
+def _until(until: float | None, *, personal: bool) -> float | None:
+    """The time that is set by the first personal field in a state stays: later ones do not prolong its life."""
+    if until is None and personal:
+        return asyncio.get_running_loop().time() + PERSONAL_LIFETIME_S
+    return until
 
 
 def _snapshot_key(stream: str, decider: Decider) -> SnapshotKey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,7 +12,9 @@ from headrace.errors import Conflict, InvalidInput, LimitExceeded, Rejected
 from headrace.event_store.condition import Condition, check_criteria, held_alone, touched
 from headrace.events.command import check_stream_name
 from headrace.events.event import Event, Metadata
+from headrace.events.personal import personal_fields
 from headrace.events.position import Position
+from headrace.events.sealing import SubjectKey, to_store
 
 EVENTS_MAX = 10_000
 BYTES_MAX = 16 << 20
@@ -69,6 +71,10 @@ class Append:
         """For messages."""
         return ", ".join(part.stream for part in self.parts)
 
+    def subjects(self) -> set[str]:
+        """Whose keys it needs. Raises InvalidInput for an event that does not say whom it is about."""
+        return {event.subject() for part in self.parts for event in part.events if personal_fields(type(event))}
+
     def touched(self) -> set[str]:
         """What other appends' conditions could be about, and this one adds to."""
         types = [name for part in self.parts for name in part.types]
@@ -85,7 +91,7 @@ class Append:
 class _EventJSON(msgspec.Struct, omit_defaults=True):
     type: str
     schema_version: int
-    data: Event
+    data: Event | msgspec.Raw
     tags: tuple[str, ...] = ()
 
 
@@ -101,6 +107,11 @@ class _AppendJSON(msgspec.Struct):
     metadata: Metadata
     condition: Condition | None
     parts: list[_PartJSON]
+    keys: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class KeyGone(Conflict):
+    """A key that events were sealed with has been deleted since."""
 
 
 class Outcome(msgspec.Struct):
@@ -120,23 +131,20 @@ _DECODER = msgspec.json.Decoder(list[Outcome])
 decode_outcomes = _DECODER.decode
 
 
-def encode_append(append: Append) -> bytes:
-    """Check an append and give its JSON. Raises InvalidInput or LimitExceeded."""
+NO_KEYS: Mapping[str, SubjectKey] = {}
+
+
+def encode_append(append: Append, keys: Mapping[str, SubjectKey] = NO_KEYS) -> bytes:
+    """Check an append and give its JSON, sealed with the keys of its subjects. Raises InvalidInput or LimitExceeded."""
     _check(append)
-    parts = [
-        _PartJSON(
-            part.stream,
-            part.expected_version,
-            [
-                _EventJSON(type(event).__name__, type(event).schema_version, event, event.tags())
-                for event in part.events
-            ],
-        )
-        for part in append.parts
-    ]
     metadata = append.metadata
-    row = _AppendJSON(metadata.command_id, append.fingerprint, metadata, append.condition, parts)
+    ids = sorted(key.id for key in keys.values()) or msgspec.UNSET
     try:
+        parts = [
+            _PartJSON(part.stream, part.expected_version, [_event(event, part.stream, keys) for event in part.events])
+            for part in append.parts
+        ]
+        row = _AppendJSON(metadata.command_id, append.fingerprint, metadata, append.condition, parts, ids)
         encoded = _ENCODER.encode(row)
     except TypeError as error:
         raise InvalidInput(
@@ -149,6 +157,11 @@ def encode_append(append: Append) -> bytes:
             "Append the events in parts, and keep large things outside events.",
         )
     return encoded
+
+
+def _event(event: Event, stream: str, keys: Mapping[str, SubjectKey]) -> _EventJSON:
+    event_type = type(event)
+    return _EventJSON(event_type.__name__, event_type.schema_version, to_store(event, stream, keys), event.tags())
 
 
 def _check(append: Append) -> None:
@@ -181,12 +194,18 @@ def _check(append: Append) -> None:
 
 
 def answer(append: Append, outcomes: Sequence[Outcome], position: Position) -> list[Appended]:
-    """What the outcome of each part means to the caller. Raises Conflict, or Rejected for an id used before."""
+    """What the outcome of each part means to the caller. Raises Conflict, KeyGone, Rejected for an id used before."""
     kind = outcomes[0].outcome
     if kind == "mismatch":
         raise reused()
     if kind == "overtaken":
         raise overtaken(append.streams)
+    if kind == "forgotten":
+        raise KeyGone(
+            "Somebody whom this is about is being forgotten; nothing was written.",
+            f"A key was deleted before the append could use it. Stream {append.streams}.",
+            "Retry: the person gets a new key.",
+        )
     if kind == "conflict":
         lost = next(each for each in outcomes if each.expected is not None and each.expected != each.actual)
         raise conflict(lost.stream, lost.expected or 0, lost.actual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -12,18 +13,20 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from headrace.errors import Error, Unavailable
-from headrace.event_store import bulk_append, read, snapshots
+from headrace.errors import Error, InvalidInput, Unavailable
+from headrace.event_store import bulk_append, forget, read, snapshots
 from headrace.event_store.append import NO_METADATA, Append, Appended, Part
 from headrace.event_store.bulk_append import BulkAppended, Item
 from headrace.event_store.condition import Condition, Criterion
 from headrace.event_store.connection import connect, create_pool, unreachable
+from headrace.event_store.forget import Traces
 from headrace.event_store.group_commit import GroupCommit
 from headrace.event_store.matching import Matching
 from headrace.event_store.migrate import migrate
 from headrace.event_store.read import ALWAYS, BEGINNING, Period, Place
 from headrace.event_store.scheduled_commands import ScheduledCommands
 from headrace.event_store.snapshots import Snapshot, SnapshotKey
+from headrace.event_store.subject_keys import SubjectKeys
 from headrace.event_store.subscription_state import SubscriptionStates
 from headrace.events.event import Event, Metadata, StoredEvent
 from headrace.events.position import Position
@@ -41,6 +44,7 @@ class EventStore:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self._url = url
         self._pool = create_pool(url, pool_size)
+        self._keys = SubjectKeys(self._pool)
         self._commits: GroupCommit | None = None
         self.subscriptions = SubscriptionStates(self._pool)
         self.scheduled_commands = ScheduledCommands(self._pool)
@@ -66,7 +70,7 @@ class EventStore:
         except (psycopg.OperationalError, PoolTimeout) as error:
             await self._pool.close()
             raise unreachable(error) from error
-        self._commits = GroupCommit(self._pool)
+        self._commits = GroupCommit(self._pool, self._keys)
 
     async def close(self) -> None:
         """Finish the appends that wait, then disconnect."""
@@ -124,11 +128,24 @@ class EventStore:
         """Several appends in one call, each with its own outcome, in the order given. They are not one unit: one may
         fail while the others are written. Two for the same stream happen in that order.
         """
+        appends = list(appends)
+        await self._fetch_keys(appends)
         outcomes = await asyncio.gather(*(self.submit(append) for append in appends), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Error):
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, list | Error)]
+
+    async def _fetch_keys(self, appends: Iterable[Append]) -> None:
+        """All keys at once, and before the first: an append that waits for its key would be late for its place. What
+        fails here fails again in its own append, and nowhere else.
+        """
+        subjects: set[str] = set()
+        for append in appends:
+            with suppress(InvalidInput):
+                subjects |= append.subjects()
+        with suppress(Unavailable):
+            await self._keys.for_subjects(subjects)
 
     async def bulk_append(
         self,
@@ -143,7 +160,7 @@ class EventStore:
         It is for imports: no expected versions, no command ids, and a failed import repeated from its start doubles
         events. Raises Conflict, InvalidInput or Unavailable, saying how many events are in.
         """
-        return await bulk_append.bulk_append(self._pool, items, metadata=metadata, on_chunk=on_chunk)
+        return await bulk_append.bulk_append(self._pool, self._keys, items, metadata=metadata, on_chunk=on_chunk)
 
     def read_stream(
         self,
@@ -166,6 +183,7 @@ class EventStore:
         return read.read_stream(
             self._pool,
             stream,
+            with_keys=self.with_keys,
             after_version=after_version,
             up_to_version=up_to_version,
             up_to_time=up_to_time,
@@ -183,7 +201,7 @@ class EventStore:
         A transaction that is still open may yet record something at a time that has passed: a period is complete
         once all that began before its end has committed. Raises Unavailable, Corrupt.
         """
-        return read.read_period(self._pool, period, category=category, event_type=event_type)
+        return read.read_period(self._pool, period, with_keys=self.with_keys, category=category, event_type=event_type)
 
     async def find_version(self, stream: str, time: datetime = ALWAYS.end) -> int:
         """The version that a stream had at `time`; without one, that it has now. 0: it did not exist.
@@ -196,7 +214,7 @@ class EventStore:
 
     async def read_streams(self, after_versions: Mapping[str, int]) -> dict[str, list[StoredEvent]]:
         """The next events, up to read.PAGE_ROWS_MAX, of each stream after its version: many streams, one round trip."""
-        return await read.read_streams(self._pool, after_versions)
+        return await read.read_streams(self._pool, after_versions, with_keys=self.with_keys)
 
     def read_all(
         self,
@@ -210,7 +228,7 @@ class EventStore:
         late comes late, it is never passed over). Between streams it is not the order of commits: that one is the
         write-ahead log's, which capture follows. A transaction that stays open holds back what is newer than it.
         """
-        return read.read_all(self._pool, after=after, limit=limit)
+        return read.read_all(self._pool, with_keys=self.with_keys, after=after, limit=limit)
 
     def read_matching(self, criteria: Sequence[Criterion]) -> Matching:
         """The events that match one of the criteria, all of one moment, in the order of `read_all`, page by page.
@@ -221,7 +239,25 @@ class EventStore:
 
         Raises InvalidInput or LimitExceeded for criteria that cannot be asked, Unavailable.
         """
-        return Matching(self._pool, criteria)
+        return Matching(self._pool, criteria, with_keys=self.with_keys)
+
+    async def with_keys(self, events: list[StoredEvent]) -> list[StoredEvent]:
+        """The same events, able to be decoded: for events that were not read here. What is read here has its keys.
+
+        A key counts for 30 seconds after it was fetched, in each process. Raises Unavailable.
+        """
+        return await self._keys.with_keys(events)
+
+    async def forget(self, subject: str, *, dry_run: bool = False) -> Traces:
+        """Delete the key of a subject and the snapshots of the streams with its events; return where it was found.
+
+        Its events stay, and their personal fields can never be read again: 30 seconds later in every process, at once
+        in this one. An event of this subject that is appended afterwards gets a new key. With `dry_run` nothing
+        changes. To repeat it changes nothing. Raises Unknown for a subject without key and events, Unavailable.
+        """
+        traces = await forget.forget(self._pool, subject, dry_run=dry_run)
+        self._keys.drop()
+        return traces
 
     async def read_command_result(self, command_id: UUID, *, fingerprint: int = 0) -> list[Appended]:
         """The first result of this command id, for each stream; none if it was never appended. Raises Rejected when its

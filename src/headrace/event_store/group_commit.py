@@ -15,8 +15,9 @@ from psycopg_pool import PoolTimeout
 
 from headrace.errors import Error, InvalidConfiguration, InvalidInput, LimitExceeded, Unavailable
 from headrace.event_store import statements
-from headrace.event_store.append import Append, Appended, Outcome, answer, decode_outcomes, encode_append
+from headrace.event_store.append import Append, Appended, KeyGone, Outcome, answer, decode_outcomes, encode_append
 from headrace.event_store.connection import Pool, unreachable
+from headrace.event_store.subject_keys import SubjectKeys
 from headrace.events.position import Position
 from headrace.telemetry import logger
 
@@ -67,8 +68,9 @@ class GroupCommit:
     Make it and close it inside a running event loop.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, keys: SubjectKeys) -> None:
         self._pool = pool
+        self._keys = keys
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closed = False
@@ -82,7 +84,19 @@ class GroupCommit:
         A caller that is cancelled before its append was sent takes it back; afterwards the append happens all the same.
         Raises what EventStore.append says.
         """
-        encoded = encode_append(append)
+        subjects = append.subjects()
+        if not subjects:
+            return await self._enqueue(append, encode_append(append))
+        for _ in range(ATTEMPTS_MAX):
+            keys = await self._keys.for_subjects(subjects)
+            try:
+                return await self._enqueue(append, encode_append(append, keys))
+            except KeyGone as error:
+                self._keys.drop()  # whatever was remembered here, the person was forgotten since
+                gone = error
+        raise gone
+
+    async def _enqueue(self, append: Append, encoded: bytes) -> list[Appended]:
         if self._closed:
             raise Unavailable("The event store is closed; nothing was written.", hint="Retry at another process.")
         if len(self._queue) >= WAITING_MAX:

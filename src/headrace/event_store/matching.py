@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.event_store.condition import Condition, Criterion, check_criteria
 from headrace.event_store.connection import Pool
-from headrace.event_store.read import BEGINNING, PAGE_ROWS_MAX, Place, fetch, stored
+from headrace.event_store.read import BEGINNING, PAGE_ROWS_MAX, Place, WithKeys, fetch, stored
 from headrace.events.event import StoredEvent
 
 _encode = msgspec.json.Encoder().encode
@@ -17,9 +17,10 @@ _encode = msgspec.json.Encoder().encode
 class Matching:
     """See EventStore.read_matching. To be iterated over once; memory holds one page of 1,000 events."""
 
-    def __init__(self, pool: Pool, criteria: Sequence[Criterion]) -> None:
+    def __init__(self, pool: Pool, criteria: Sequence[Criterion], *, with_keys: WithKeys) -> None:
         check_criteria(criteria)
         self._pool = pool
+        self._with_keys = with_keys
         self._criteria = tuple(criteria)
         self._after: str | None = None
 
@@ -34,10 +35,9 @@ class Matching:
         while True:
             rows = await fetch(self._pool, "read_matching", self._parameters(place))
             self._after = self._after or rows[0][0]
-            for row in rows:
-                if row[1] is None:  # the one row that only says when nothing was found
-                    return
-                event = stored(row[3:])
+            if rows[0][1] is None:  # the one row that only says when nothing was found
+                return
+            for row, event in zip(rows, await self._with_keys([stored(row[3:]) for row in rows]), strict=True):
                 place = Place(int(row[1]), row[2], event.stream, event.version)
                 yield event
             if len(rows) < PAGE_ROWS_MAX:

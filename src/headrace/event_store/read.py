@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,6 +20,9 @@ from headrace.events.position import Position
 
 PAGE_ROWS_MAX = 1_000
 VERSION_MAX = 2**63 - 1
+
+# What brings the keys of personal fields to the events of a page, see SubjectKeys.with_keys.
+WithKeys = Callable[[list[StoredEvent]], Awaitable[list[StoredEvent]]]
 
 _decode_metadata = msgspec.json.Decoder(Metadata).decode
 
@@ -57,6 +60,7 @@ async def read_stream(
     pool: Pool,
     stream: str,
     *,
+    with_keys: WithKeys,
     after_version: int = 0,
     up_to_version: int | None = None,
     up_to_time: datetime | None = None,
@@ -82,8 +86,7 @@ async def read_stream(
         rows = await (
             fetch(pool, "read_stream_backwards", parameters) if backwards else fetch(pool, "read_stream", parameters)
         )
-        for row in rows:
-            event = stored(row)
+        for event in await with_keys([stored(row) for row in rows]):
             if backwards:
                 last_version = event.version - 1
             else:
@@ -98,6 +101,7 @@ async def read_stream(
 async def read_all(
     pool: Pool,
     *,
+    with_keys: WithKeys,
     after: Place = BEGINNING,
     limit: int | None = None,
 ) -> AsyncIterator[tuple[Place, StoredEvent]]:
@@ -110,8 +114,7 @@ async def read_all(
             "rows_max": rows_max,
         }
         rows = await fetch(pool, "read_all", parameters)
-        for row in rows:
-            event = stored(row[2:])
+        for row, event in zip(rows, await with_keys([stored(row[2:]) for row in rows]), strict=True):
             after = Place(int(row[0]), row[1], event.stream, event.version)
             yield after, event
         if len(rows) < rows_max:
@@ -120,7 +123,9 @@ async def read_all(
             remaining -= len(rows)
 
 
-async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[str, list[StoredEvent]]:
+async def read_streams(
+    pool: Pool, after_versions: Mapping[str, int], *, with_keys: WithKeys
+) -> dict[str, list[StoredEvent]]:
     """See EventStore.read_streams."""
     parameters = {
         "streams": list(after_versions),
@@ -128,8 +133,9 @@ async def read_streams(pool: Pool, after_versions: Mapping[str, int]) -> dict[st
         "rows_max": PAGE_ROWS_MAX,
     }
     found: dict[str, list[StoredEvent]] = {stream: [] for stream in after_versions}
-    for row in await fetch(pool, "read_streams", parameters):
-        found[row[0]].append(stored(row))
+    rows = await fetch(pool, "read_streams", parameters)
+    for event in await with_keys([stored(row) for row in rows]):
+        found[event.stream].append(event)
     return found
 
 
@@ -162,7 +168,7 @@ async def count_events(pool: Pool) -> int:
 
 
 async def read_period(
-    pool: Pool, period: Period, *, category: str | None = None, event_type: str | None = None
+    pool: Pool, period: Period, *, with_keys: WithKeys, category: str | None = None, event_type: str | None = None
 ) -> AsyncIterator[StoredEvent]:
     """See EventStore.read_period."""
     ((first, last),) = await fetch(pool, "find_period", {"start": period.start, "end": period.end})
@@ -180,8 +186,7 @@ async def read_period(
             "rows_max": PAGE_ROWS_MAX,
         }
         rows = await fetch(pool, "read_period", parameters)
-        for row in rows:
-            event = stored(row[2:])
+        for row, event in zip(rows, await with_keys([stored(row[2:]) for row in rows]), strict=True):
             place = Place(int(row[0]), row[1], event.stream, event.version)
             yield event
         if len(rows) < PAGE_ROWS_MAX:

@@ -9,6 +9,8 @@ import msgspec
 
 from headrace.errors import Corrupt, Error, InvalidConfiguration, Unknown
 from headrace.events.event import Event, StoredEvent
+from headrace.events.personal import personal_fields
+from headrace.events.sealing import unsealed
 from headrace.events.upcasting import Upcaster, chains, former_names
 
 _ENCODER = msgspec.json.Encoder()
@@ -24,6 +26,7 @@ class EventTypes:
     def __init__(self, types: Iterable[type[Event]], upcasters: Iterable[Upcaster] = ()) -> None:
         self._types: dict[str, type[Event]] = {}
         for event_type in types:
+            personal_fields(event_type)
             name = event_type.__name__
             if self._types.setdefault(name, event_type) is not event_type:
                 raise InvalidConfiguration(f"Two event types are called {name}.", hint="Rename one of them.")
@@ -70,15 +73,21 @@ class EventTypes:
     def decode(self, stored: StoredEvent) -> Event:
         """The domain's event, upcast to what its type is now.
 
+        Its personal fields are readable, or None or "[forgotten]" in their place; without `stored.keys`, as for who has
+        no business reading them, they are what is stored: ciphertext.
+
         Raises Unknown for a type that this project lacks, InvalidConfiguration for a version that it does not
-        know, Corrupt for data that does not fit, and Error when an upcaster fails.
+        know, Corrupt for data that does not fit or was tampered with, and Error when an upcaster fails.
         """
         current = self._current.get(stored.type)
         try:
-            if current is not None and current[0] == stored.schema_version:
+            if current is not None and current[0] == stored.schema_version and stored.keys is None:
                 return current[1](stored.data)
             event_type = self._find(stored)
-            return self._decoders[event_type].decode(_ENCODER.encode(self.upcast(stored)))
+            data = _ENCODER.encode(self.upcast(stored))
+            if stored.keys is not None and personal_fields(event_type):
+                data = unsealed(data, event_type, stored.keys, stream=stored.stream, stored_type=stored.type)
+            return self._decoders[event_type].decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
             raise Corrupt(
                 f"A stored {stored.type} does not fit its declaration.",

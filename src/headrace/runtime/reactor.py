@@ -44,7 +44,13 @@ async def react(reactors: Sequence[Reactor], domain: Domain, postgres_url: str, 
     async with asyncio.TaskGroup() as group:
         for each in reactors:
             reactions = Reactions(reactor=each, dispatcher=dispatcher, scheduled=scheduled)
-            subscription = Subscription(url=postgres_url, reactor=each, events=domain.events, reactions=reactions)
+            subscription = Subscription(
+                url=postgres_url,
+                reactor=each,
+                events=domain.events,
+                reactions=reactions,
+                with_keys=store.with_keys,
+            )
             group.create_task(_again_and_again(f"reactor_{each.name}", subscription))
         schedule = Schedule(dispatcher=dispatcher, domain=domain, scheduled=scheduled)
         group.create_task(_again_and_again("schedule", schedule))

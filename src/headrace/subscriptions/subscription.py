@@ -10,9 +10,10 @@ import asyncio
 import time
 from functools import partial
 
-from headrace.errors import Corrupt, Error, Unavailable, Unknown
+from headrace.errors import Error, Unavailable
 from headrace.event_store.follow import Checkpoint
 from headrace.event_store.held_subscription import HeldSubscription, Look, Superseded, hold
+from headrace.event_store.read import WithKeys
 from headrace.events.event import Event, StoredEvent
 from headrace.events.event_types import EventTypes
 from headrace.subscriptions.lanes import Lanes, Mark, Progress
@@ -37,8 +38,11 @@ SAVE_UNMOVED_EVERY_S = 10.0
 class Subscription:
     """One reactor, following the events."""
 
-    def __init__(self, *, url: str, reactor: Reactor, events: EventTypes, reactions: Reactions) -> None:
+    def __init__(
+        self, *, url: str, reactor: Reactor, events: EventTypes, reactions: Reactions, with_keys: WithKeys
+    ) -> None:
         self._url = url
+        self._with_keys = with_keys
         self._reactor = reactor
         self._events = events
         self._reactions = reactions
@@ -50,7 +54,7 @@ class Subscription:
         """
         async with hold(self._url, self._reactor.name, from_now=self._reactor.from_now) as held:
             try:
-                await _Session(held, self._reactor, self._events, self._reactions).run()
+                await _Session(held, self._reactor, self._events, self._reactions, self._with_keys).run()
             except ExceptionGroup as group:
                 # Of several failures at once the others followed from the first.
                 first = group.exceptions[0]
@@ -62,7 +66,15 @@ class Subscription:
 class _Session:
     """From taking the subscription until losing it. What is remembered here is forgotten with it."""
 
-    def __init__(self, held: HeldSubscription, reactor: Reactor, events: EventTypes, reactions: Reactions) -> None:
+    def __init__(
+        self,
+        held: HeldSubscription,
+        reactor: Reactor,
+        events: EventTypes,
+        reactions: Reactions,
+        with_keys: WithKeys,
+    ) -> None:
+        self._with_keys = with_keys
         self._held = held
         self._reactor = reactor
         self._events = events
@@ -112,7 +124,8 @@ class _Session:
         if checkpoint.seen == checkpoint.reading:
             return False
         page = await self._held.read_new(checkpoint, self._types)
-        for after, stored in page.events:
+        events = await self._with_keys([stored for _, stored in page.events])
+        for (after, _), stored in zip(page.events, events, strict=True):
             self._start(stored, self._progress.expect(after), lanes)
         self._progress.reach(page.checkpoint)
         self._read = page.checkpoint
@@ -174,7 +187,7 @@ class _Session:
     def _decode(self, stored: StoredEvent) -> Event | Error:
         try:
             return self._events.decode(stored)
-        except (Unknown, Corrupt) as error:
+        except Error as error:  # unknown, of a newer version, damaged, or one that an upcaster fails on
             return error
 
     async def _settle_asked(self, lanes: Lanes) -> None:
@@ -186,7 +199,8 @@ class _Session:
         """Handle the dead letters of a key in order, until one fails again or none is left."""
         while letters := await self._held.open_letters(key):
             for letter in letters:
-                reason = "" if letter.discard else await self._attempt(self._decode(letter.event), letter.event)
+                (event,) = await self._with_keys([letter.event])
+                reason = "" if letter.discard else await self._attempt(self._decode(event), event)
                 if reason:
                     await self._held.postpone(letter, key, reason)
                     self._settling.discard(key)

@@ -13,7 +13,12 @@ from msgspec import inspect
 
 from headrace.errors import InvalidConfiguration
 from headrace.events.event import Event
+from headrace.events.personal import PersonalField, personal_fields
+from headrace.events.sealing import SEALED
 from headrace.warehouse.client import ClickHouse
+
+# What views show in the place of a personal field; the keyed hash, where the field is joinable.
+HIDDEN = "[personal]"
 
 _SCALARS: dict[type, str] = {
     inspect.StrType: "String",
@@ -32,6 +37,8 @@ _SCALARS: dict[type, str] = {
 def clickhouse_type(field_type: inspect.Type, where: str) -> str:
     """The ClickHouse type of a field's declared type. Raises InvalidConfiguration, naming `where`."""
     match field_type:
+        case inspect.Metadata(type=inner_type):
+            return clickhouse_type(inner_type, where)
         case inspect.UnionType(types=types) if any(isinstance(member, inspect.NoneType) for member in types):
             rest = [member for member in types if not isinstance(member, inspect.NoneType)]
             if len(rest) == 1:
@@ -75,7 +82,8 @@ def create_view_sql(event_type: type[Event], database: str) -> str:
     types = " OR ".join(f"type = {_text(name)} AND schema_version = {version}" for name, version in _family(event_type))
     fields = columns(event_type)
     typed = ", ".join(f"`{name}` {column_type}" for name, column_type in fields.items())
-    picked = "".join(f"tupleElement(fields, {_text(name)}) AS `{name}`, " for name in fields)
+    personal = {field.encode_name: field for field in personal_fields(event_type)}
+    picked = "".join(f"{_shown(name, personal.get(name))} AS `{name}`, " for name in fields)
     extracted = f", JSONExtract(data, {_text(f'Tuple({typed})')}) AS fields" if fields else ""
     return (
         f"CREATE OR REPLACE VIEW `{database}`.`{event_type.__name__}` AS "
@@ -90,6 +98,18 @@ async def create_event_views(clickhouse: ClickHouse, event_types: Iterable[type[
     """Make or renew the view of every event type. Safe to repeat."""
     for event_type in event_types:
         await clickhouse.execute(create_view_sql(event_type, clickhouse.database))
+
+
+def _shown(name: str, personal: PersonalField | None) -> str:
+    """The field; of a personal one nothing but that it is there, and the keyed hash that stands in it."""
+    field = f"tupleElement(fields, {_text(name)})"
+    if personal is None:
+        return field
+    hashed = f"splitByChar(':', assumeNotNull({field}))[4]"
+    shown = (
+        f"if(startsWith({field}, {_text(SEALED)}), {hashed}, {_text(HIDDEN)})" if personal.joinable else _text(HIDDEN)
+    )
+    return f"if(isNull({field}), NULL, {shown})" if personal.optional else shown
 
 
 def _family(event_type: type[Event]) -> list[tuple[str, int]]:

@@ -2,10 +2,11 @@
 --
 -- `appends` is an array of
 --     {"command_id", "fingerprint", "metadata", "condition": {"criteria": [{"types", "tags"}], "after"},
---      "parts": [{"stream", "expected", "events": [{"type", "schema_version", "data", "tags"}]}]}
--- where expected is the version the stream must have (0: must not exist; null: any); command_id, condition and tags may
--- be null. The parts of one append are written together or not at all. No stream and no command_id may stand in a call
--- twice, and no append in it may match the condition of another: both would be judged before either is written.
+--      "keys", "parts": [{"stream", "expected", "events": [{"type", "schema_version", "data", "tags"}]}]}
+-- where expected is the version the stream must have (0: must not exist; null: any) and keys are the ids of the subject
+-- keys that its events are sealed with; command_id, condition, keys and tags may be null. The parts of one append are
+-- written together or not at all. No stream and no command_id may stand in a call twice, and no append in it may match
+-- the condition of another: both would be judged before either is written.
 --
 -- One row comes back for each part, in the same order:
 --     appended   first_version to last_version were written (none, if there were no events)
@@ -13,10 +14,13 @@
 --     mismatch   this command_id was appended before, by another request; nothing was written
 --     conflict   a stream of the append is not at the version expected; nothing was written
 --     overtaken  an event matches the condition that `after` had not seen; nothing was written
+--     forgotten  one of its keys has been deleted; nothing was written
 --
 -- Races: everything named is locked first, in the order of the lock keys, so two calls never wait for each other in a
 -- circle, and whoever waited sees what the other committed (each statement here has a snapshot of its own, which is why
 -- READ COMMITTED is required). Two names with one hash share a lock, which costs a wait and nothing else.
+--
+-- A subject key cannot be deleted meanwhile: its events carry their subject as a tag, and who forgets holds that alone.
 --
 -- Streams and command ids are held alone. Of a condition, one name that every matching event touches is held alone: a
 -- tag, else each type, else everything; what an append writes it touches, and touching is shared. So conditional appends
@@ -45,9 +49,9 @@ BEGIN
         SELECT *
         FROM ROWS FROM (
             jsonb_to_recordset(appends) AS (
-                command_id uuid, fingerprint bigint, metadata jsonb, condition jsonb, parts jsonb
+                command_id uuid, fingerprint bigint, metadata jsonb, condition jsonb, parts jsonb, keys uuid[]
             )
-        ) WITH ORDINALITY AS one (command_id, fingerprint, metadata, condition, parts, number)
+        ) WITH ORDINALITY AS one (command_id, fingerprint, metadata, condition, parts, keys, number)
     ),
     part AS MATERIALIZED (
         SELECT one.number, part.stream, part.expected, part.events, part.place, now.version AS actual
@@ -70,6 +74,10 @@ BEGIN
                     WHEN done.fingerprint IS NOT NULL THEN 'mismatch'
                     WHEN NOT fitting.fits THEN 'conflict'
                     WHEN one.condition IS NOT NULL AND headrace.is_matched(one.condition) THEN 'overtaken'
+                    WHEN one.keys IS NOT NULL AND EXISTS (
+                        SELECT FROM unnest(one.keys) AS needed (id)
+                        WHERE NOT EXISTS (SELECT FROM headrace.subject_keys WHERE subject_keys.id = needed.id)
+                    ) THEN 'forgotten'
                     ELSE 'appended' END AS outcome
         FROM one
         JOIN fitting ON fitting.number = one.number

@@ -1,0 +1,1 @@
+DELETE FROM headrace.snapshots WHERE stream = ANY (%(streams)s::text[]) RETURNING stream

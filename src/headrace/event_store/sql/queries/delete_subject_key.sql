@@ -1,0 +1,1 @@
+DELETE FROM headrace.subject_keys WHERE subject = %(subject)s RETURNING id

@@ -1,0 +1,1 @@
+SELECT key FROM headrace.hash_key
