@@ -3,6 +3,6 @@
 --   neither arrived nor come back; when no transfer is open it is 0, and less than 0 would be money from nowhere.
 SELECT
   sumIf(change, event_type IN ('Deposited', 'Withdrawn')) AS paid_in,
-  (SELECT sum(balance) FROM accounts_current) AS in_accounts,
+  assumeNotNull((SELECT sum(balance) FROM accounts_current)) AS in_accounts,
   paid_in - in_accounts AS on_the_way
 FROM money
