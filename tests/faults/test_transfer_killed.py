@@ -108,7 +108,7 @@ async def request_transfers(http: httpx.AsyncClient, seed: int, requested: set[U
         amount = draw.randint(1, DEPOSIT // 2)
         await send(http, "RequestTransfer", str(id), transfer_id=str(id), source=source, target=target, amount=amount)
         requested.add(id)
-        await asyncio.sleep(0.03)  # some hundred transfers a second: load that two busy cores keep up with
+        await asyncio.sleep(0.1)  # some thirty transfers a second: load that two busy cores keep up with
 
 
 @dataclass
