@@ -63,46 +63,46 @@ class RequestTransfer(Command, stream="transfer-{transfer_id}", route="/transfer
     transfer_id: UUID = field(default_factory=uuid4)
 
 
-# What the process asks for. `counterparty` is the account on the other side.
+# What the process asks for, and nobody else can. `counterparty` is the account on the other side.
 
 
-class DebitAccount(Command, stream="account-{id}"):
+class DebitAccount(Command, stream="account-{id}", internal=True):
     id: Id
     transfer_id: UUID
     counterparty: Id
     amount: Cents
 
 
-class CreditAccount(Command, stream="account-{id}"):
+class CreditAccount(Command, stream="account-{id}", internal=True):
     id: Id
     transfer_id: UUID
     counterparty: Id
     amount: Cents
 
 
-class RefuseCredit(Command, stream="account-{id}"):
+class RefuseCredit(Command, stream="account-{id}", internal=True):
     id: Id
     transfer_id: UUID
     counterparty: Id
 
 
-class ReturnDebit(Command, stream="account-{id}"):
+class ReturnDebit(Command, stream="account-{id}", internal=True):
     id: Id
     transfer_id: UUID
     counterparty: Id
     reason: Reason
 
 
-class CompleteTransfer(Command, stream="transfer-{transfer_id}"):
+class CompleteTransfer(Command, stream="transfer-{transfer_id}", internal=True):
     transfer_id: UUID
 
 
-class FailTransfer(Command, stream="transfer-{transfer_id}"):
+class FailTransfer(Command, stream="transfer-{transfer_id}", internal=True):
     transfer_id: UUID
     reason: Reason
 
 
-class ExpireTransfer(Command, stream="transfer-{transfer_id}"):
+class ExpireTransfer(Command, stream="transfer-{transfer_id}", internal=True):
     transfer_id: UUID
 
 

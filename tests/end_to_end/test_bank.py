@@ -95,6 +95,15 @@ def test_the_auditors_question_is_answered(bank: Stack) -> None:
     assert account == {"id": "1", "name": "Alicia", "email": "new@example.org", "balance": 0, "status": "closed"}
 
 
+def test_nobody_but_the_process_can_move_money_into_an_account(bank: Stack) -> None:
+    send(bank, "/open-account", id="grace", name="Grace")
+    forged = {"id": "grace", "transfer_id": str(uuid4()), "counterparty": "nobody", "amount": 1_000}
+    answer = bank.http.post("/commands/CreditAccount", json=forged)
+    assert (answer.status_code, answer.json()["error"]) == (404, "Unknown")
+    assert "CreditAccount" not in bank.http.get("/commands").text
+    assert "CreditAccount" not in bank.http.get("/schema/openapi.json").text
+
+
 def test_all_of_the_money_is_there(bank: Stack) -> None:
     position = send(bank, "/open-account", id="erin", name="Erin")
     (total,) = bank.query("total_money", position)

@@ -15,7 +15,7 @@ STREAM_NAME_LENGTH_MAX = 256
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class CommandMeta(msgspec.StructMeta):
-    """Lets a class statement carry `stream=` and `route=`, and checks both when the class is made."""
+    """Lets a class statement carry `stream=`, `route=` and `internal=`, and checks them when the class is made."""
 
     def __new__(
         cls,
@@ -25,11 +25,13 @@ class CommandMeta(msgspec.StructMeta):
         *,
         stream: str = "",
         route: str = "",
+        internal: bool = False,
         **config: Any,
     ) -> Any:
         struct: Any = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.stream_template = stream
         struct.route = route
+        struct.internal = internal
         if any(isinstance(base, CommandMeta) for base in bases):
             _check(struct, name)
         return struct
@@ -44,10 +46,12 @@ class Command(msgspec.Struct, metaclass=CommandMeta, frozen=True, forbid_unknown
 
     `stream` names the stream that it decides over; its placeholders are fields of the command. `route` is a second
     path for `POST /commands/<Name>`, for clients that exist already. `rename` is msgspec's: the case of JSON keys.
+    An `internal` command is given by reactors, and by nobody over HTTP.
     """
 
     stream_template: ClassVar[str] = ""
     route: ClassVar[str] = ""
+    internal: ClassVar[bool] = False
 
     def stream(self) -> str:
         """The name of the stream this command is about. Raises InvalidInput for a name nobody could type."""
@@ -78,6 +82,10 @@ def _check(struct: Any, name: str) -> None:
         raise InvalidConfiguration(
             f"Command {name} names its stream {struct.stream_template!r} from a field that it lacks.",
             f"Missing: {', '.join(sorted(unknown))}; fields: {', '.join(struct.__struct_fields__)}.",
+        )
+    if struct.route and struct.internal:
+        raise InvalidConfiguration(
+            f"Command {name} is internal and has a route: {struct.route}.", hint="Leave one of the two out."
         )
     if struct.route and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", struct.route):
         raise InvalidConfiguration(
