@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {"8080": _free_port(), "8123": _free_port()}
+        self._ports = {port: _free_port() for port in ("8080", "8123", "8081", "8124")}
         self._positions: dict[str, str] = {}
         self._background: list[subprocess.Popen[bytes]] = []
         self._log = (folder / "background.log").open("wb")
@@ -106,7 +106,8 @@ class Reader:
         """The command with this run's ports, and the positions that were really printed."""
         for shown, real in self._positions.items():
             text = re.sub(rf"(?<!\w){re.escape(shown)}(?![\w.])", real, text)
-        return re.sub(r"127\.0\.0\.1:(8080|8123)", lambda match: f"127.0.0.1:{self._ports[match[1]]}", text)
+        shown = "|".join(self._ports)
+        return re.sub(rf"(127\.0\.0\.1:|PORT=)({shown})\b", lambda match: match[1] + self._ports[match[2]], text)
 
 
 @pytest.fixture

@@ -144,9 +144,12 @@ class System:
 
 
 @asynccontextmanager
-async def running_system(**environ: str) -> AsyncIterator[System]:
-    """Both databases on free ports and a project that uses them; no role runs yet. `environ` goes to the roles."""
-    files = {
+async def running_system(files: Mapping[str, str] | None = None, /, **environ: str) -> AsyncIterator[System]:
+    """Both databases on free ports and a project that uses them; no role runs yet. `environ` goes to the roles.
+
+    `files` are those of another project than the ledger of most fault tests.
+    """
+    files = files or {
         "domain.py": Path(fault_domain.__file__).read_text(),
         "reactors.py": Path(__file__).with_name("fault_reactors.py").read_text(),
         "streams/ledger.sql": STATEMENTS,

@@ -21,7 +21,9 @@ import httpx
 Seen = TypeVar("Seen")
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-WELLNESS = Path(__file__).parents[2] / "examples" / "wellness"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WELLNESS = EXAMPLES / "wellness"
+BANK = EXAMPLES / "bank"
 READY_MAX_S = 60.0
 STOP_MAX_S = 60.0
 
@@ -209,5 +211,10 @@ def running_stack(folder: Path, extra: Mapping[str, str] | None = None) -> Itera
 
 def copy_wellness(folder: Path) -> Path:
     """The wellness example in a folder of its own."""
-    shutil.copytree(WELLNESS, folder, ignore=shutil.ignore_patterns("__pycache__", ".headrace"))
+    return copy_example(WELLNESS, folder)
+
+
+def copy_example(example: Path, folder: Path) -> Path:
+    """An example in a folder of its own."""
+    shutil.copytree(example, folder, ignore=shutil.ignore_patterns("__pycache__", ".headrace"))
     return folder

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from headrace.commands.decider import Decider
 from headrace.commands.domain import Domain
 from headrace.commands.load import Loaded, StateLoader
+from headrace.commands.turns import Turns
 from headrace.errors import Conflict, Error, Unavailable
 from headrace.event_store.append import NO_METADATA, Appended, conflict
 from headrace.event_store.event_store import EventStore
@@ -32,6 +33,7 @@ class Dispatcher:
         self._store = store
         self._domain = domain
         self._loader = StateLoader(store=store, events=domain.events)
+        self._turns = Turns()
 
     async def dispatch(
         self,
@@ -56,7 +58,8 @@ class Dispatcher:
         decider = self._domain.decider(type(command))
         stream = command.stream()
         try:
-            return await self._attempt(decider, stream, command, metadata, expected_version, fingerprint)
+            async with self._turns.take(stream):
+                return await self._attempt(decider, stream, command, metadata, expected_version, fingerprint)
         except Unavailable:
             raise
         except Error as error:

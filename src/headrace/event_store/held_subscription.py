@@ -110,9 +110,9 @@ class HeldSubscription:
         await self._write("settle_letter", {**place, "status": status})
 
     async def postpone(self, letter: OpenLetter, key: str, reason: str) -> None:
-        """It failed again: all of its key wait."""
+        """It failed again: all of its key wait. If somebody asked meanwhile to leave it out, that stands."""
         place = {"stream": letter.event.stream, "version": letter.event.version}
-        await self._write("postpone_letters", {**place, "key": key, "reason": reason.replace("\0", "")})
+        await self._execute("postpone_letters", {**place, "key": key, "reason": reason.replace("\0", "")})
 
     async def _write(self, name: str, parameters: Mapping[str, Any]) -> None:
         if await self._execute(name, parameters) == 0:

@@ -16,7 +16,7 @@ STREAM_NAME_LENGTH_MAX = 256
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class CommandMeta(msgspec.StructMeta):
-    """Lets a class statement carry `stream=`, `reads=` and `route=`, and checks them when the class is made."""
+    """Lets a class statement carry `stream=`, `reads=`, `route=` and `internal=`, and checks them."""
 
     def __new__(
         cls,
@@ -27,12 +27,14 @@ class CommandMeta(msgspec.StructMeta):
         stream: str = "",
         reads: Sequence[str] = (),
         route: str = "",
+        internal: bool = False,
         **config: Any,
     ) -> Any:
         struct: Any = super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
         struct.stream_template = stream
         struct.read_templates = tuple(reads)
         struct.route = route
+        struct.internal = internal
         if any(isinstance(base, CommandMeta) for base in bases):
             _check(struct, name)
         return struct
@@ -49,12 +51,13 @@ class Command(msgspec.Struct, metaclass=CommandMeta, frozen=True, forbid_unknown
     command. With `reads=["course:{course_id}", "student:{student_id}"]` it decides over all events that carry one of
     these tags instead, whatever stream they stand in, and its events are appended only if no other came in between.
     `route` is a second path for `POST /commands/<Name>`, for clients that exist already. `rename` is msgspec's: the
-    case of JSON keys.
+    case of JSON keys. An `internal` command is given by reactors, and by nobody over HTTP.
     """
 
     stream_template: ClassVar[str] = ""
     read_templates: ClassVar[tuple[str, ...]] = ()
     route: ClassVar[str] = ""
+    internal: ClassVar[bool] = False
 
     def stream(self) -> str:
         """The name of the stream this command is about. Raises InvalidInput for a name nobody could type."""
@@ -88,6 +91,10 @@ def _check(struct: Any, name: str) -> None:
                 f"Command {name} names its {what} {template!r} from a field that it lacks.",
                 f"Missing: {', '.join(unknown)}; fields: {', '.join(struct.__struct_fields__)}.",
             )
+    if struct.route and struct.internal:
+        raise InvalidConfiguration(
+            f"Command {name} is internal and has a route: {struct.route}.", hint="Leave one of the two out."
+        )
     if struct.route and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", struct.route):
         raise InvalidConfiguration(
             f"Command {name} has a route that is not a path: {struct.route!r}.", hint="Write /log-workout."

@@ -23,7 +23,7 @@ from litestar.params import FromPath
 
 from headrace.commands.dispatch import Dispatcher
 from headrace.commands.domain import Domain
-from headrace.errors import InvalidInput
+from headrace.errors import InvalidInput, Unknown
 from headrace.event_store.append import Appended
 from headrace.events.command import Command
 from headrace.events.event import Metadata
@@ -56,13 +56,14 @@ class Answer(msgspec.Struct):
 
 
 def command_routes(dispatcher: Dispatcher, domain: Domain) -> list[HTTPRouteHandler]:
-    """Every route of the domain's commands."""
-    routes = [_list_route(domain), _unknown_route(domain)]
-    return routes + [_command_route(command, dispatcher) for command in domain.commands.values()]
+    """Every route of the domain's commands. An internal one has none."""
+    commands = [command for command in domain.commands.values() if not command.internal]
+    routes = [_list_route(commands), _unknown_route(domain)]
+    return routes + [_command_route(command, dispatcher) for command in commands]
 
 
-def _list_route(domain: Domain) -> HTTPRouteHandler:
-    listing = {"commands": [_described(command) for command in domain.commands.values()]}
+def _list_route(commands: Iterable[type[Command]]) -> HTTPRouteHandler:
+    listing = {"commands": [_described(command) for command in commands]}
 
     @get(
         "/commands", summary="List the commands", tags=["commands"], operation_id="list_commands", sync_to_thread=False
@@ -77,6 +78,7 @@ def _unknown_route(domain: Domain) -> HTTPRouteHandler:
     @post("/commands/{name:str}", include_in_schema=False, sync_to_thread=False)
     def unknown_command(name: FromPath[str]) -> None:
         domain.command(name)
+        raise Unknown(f"{name} is internal: reactors give it, and nobody else.", hint="GET /commands lists the others.")
 
     return unknown_command
 

@@ -54,12 +54,22 @@ class Reactions:
         reactor = self._reactor
         arguments = (event, stored) if reactor.takes_stored else (event,)
         if reactor.is_async:
-            async with asyncio.timeout(reactor.time_max_s):
-                await reactor.react(*arguments)
+            await self._have_effects(*arguments)
             return
         given = await self._call(lambda: _listed(reactor, reactor.react(*arguments)))
         for index, each in enumerate(given):
             await self._carry_out(each, self._metadata(each, stored, index))
+
+    async def _have_effects(self, *arguments: object) -> None:
+        """A reactor that cancels itself, or wants the process to end, has failed like any other."""
+        try:
+            async with asyncio.timeout(self._reactor.time_max_s):
+                await self._reactor.react(*arguments)
+        except (asyncio.CancelledError, SystemExit) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Error(f"The reactor {self._reactor.name} raised {type(error).__name__}.") from error
 
     def check(self) -> None:
         """Raises Error when so many calls hang that the process has to begin anew."""

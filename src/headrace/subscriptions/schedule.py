@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.commands.dispatch import Dispatcher
 from headrace.commands.domain import Domain
-from headrace.errors import Rejected, Unavailable
+from headrace.errors import Conflict, Rejected, Unavailable
 from headrace.event_store.scheduled_commands import DueCommand, ScheduledCommands
 from headrace.telemetry import logger
 
@@ -45,6 +45,9 @@ class Schedule:
             raise
         except Rejected as rejection:
             log.info("scheduled_command_rejected", command=due.command, reason=rejection.message)
+        except Conflict:  # others keep appending to its stream: its turn comes
+            await self._scheduled.postpone(due.command_id, "", timedelta(seconds=1))
+            return
         except Exception as error:  # the domain's code, or a command that it does not know any more
             last = due.attempts >= ATTEMPTS_MAX
             log.error("scheduled_command_failed", command=due.command, attempt=due.attempts, last=last, exc_info=error)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from functools import partial
 
-from headrace.errors import Error, Unavailable
+from headrace.errors import Conflict, Error, Unavailable
 from headrace.event_store.follow import Checkpoint
 from headrace.event_store.held_subscription import HeldSubscription, Look, Superseded, hold
 from headrace.event_store.read import WithKeys
@@ -156,8 +156,9 @@ class _Session:
                 async with self._slots:
                     await self._reactions.react(event, stored)
                 return ""
-            except Unavailable as error:
-                # Not the event's fault: wait for as long as it takes. If PostgreSQL is gone, the next look ends all.
+            except (Unavailable, Conflict) as error:
+                # Not the event's fault: wait for as long as it takes, for PostgreSQL or because other processes keep
+                # appending to the stream. If PostgreSQL is gone, the next look ends all.
                 waits += 1
                 pause_s = BACKOFF_S[min(waits, len(BACKOFF_S)) - 1]
                 log.warning("reaction_waits", reactor=self._reactor.name, stream=stored.stream, reason=error.message)

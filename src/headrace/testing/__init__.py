@@ -1,1 +1,1 @@
-"""What Headrace tests itself with, for users' tests too: given/when/then, and real databases for an hour."""
+"""What Headrace tests itself with, for users' tests too: deciders and reactors in sentences, databases for an hour."""

@@ -7,16 +7,14 @@ It calls the same functions that the dispatcher calls, and nothing else.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable
-
-import msgspec
 
 from headrace.commands.decider import Decider, find_decider
 from headrace.errors import InvalidConfiguration, Rejected
 from headrace.events.command import Command
 from headrace.events.event import Event
+from headrace.testing.difference import check_same, lines
 
 
 class Given:
@@ -48,11 +46,7 @@ class Decided:
         """Raises AssertionError with a readable difference unless exactly these events were decided, in this order."""
         if self.rejection is not None:
             raise AssertionError(f"Expected {_names(expected)}, but the command was rejected:\n{self.rejection}")
-        if self.events != list(expected):
-            difference = difflib.unified_diff(
-                _lines(expected), _lines(self.events), "expected", "decided", n=99, lineterm=""
-            )
-            raise AssertionError("The decision differs.\n" + "\n".join(difference))
+        check_same("decided", expected, self.events)
 
     def then_nothing(self) -> None:
         """Raises AssertionError unless the command was accepted without a change."""
@@ -61,7 +55,7 @@ class Decided:
     def then_rejected(self, message: str = "") -> None:
         """Raises AssertionError unless the command was refused, with `message` somewhere in what the refusal says."""
         if self.rejection is None:
-            raise AssertionError("Expected a rejection, but these were decided:\n" + "\n".join(_lines(self.events)))
+            raise AssertionError("Expected a rejection, but these were decided:\n" + "\n".join(lines(self.events)))
         if message not in str(self.rejection):
             raise AssertionError(f"Expected a rejection that says {message!r}; it says:\n{self.rejection}")
 
@@ -80,15 +74,6 @@ def _decider(command: type[Command]) -> Decider:
         f"No decider of {command.__name__} stands in its module {command.__module__}.",
         hint=f"Import the function that is marked @decider({command.__name__}) there.",
     )
-
-
-def _lines(events: Iterable[Event]) -> list[str]:
-    """One field a line, so that a difference shows the field and not the event."""
-    lines = []
-    for event in events:
-        fields = msgspec.structs.asdict(event)
-        lines += [f"{type(event).__name__}(", *(f"    {name}={value!r}," for name, value in fields.items()), ")"]
-    return lines
 
 
 def _names(events: Iterable[Event]) -> str:

@@ -100,6 +100,31 @@ async def test_discarding_leaves_out_the_event_that_failed_and_handles_those_beh
     assert [status for _, _, status in await statuses(store)] == ["discarded", "handled"]
 
 
+async def test_a_discard_that_comes_during_a_retry_stands(store: EventStore, url: str) -> None:
+    """The retry failed after the discard had been asked for, and made all of the key wait again."""
+    retrying, go_on = asyncio.Event(), asyncio.Event()
+    calls: list[int] = []
+
+    @reactor("effects")
+    async def effects(event: Written) -> None:
+        calls.append(event.number)
+        if len(calls) > subscription.ATTEMPTS_MAX:
+            retrying.set()
+            await go_on.wait()
+        assert event.number != 1
+
+    await write(store, "a", 1, 2)
+    async with reacting(url, effects):
+        await caught_up(store, "effects")
+        await store.subscriptions.retry("effects")
+        await retrying.wait()
+        await store.subscriptions.discard("effects", "notes-a")
+        go_on.set()
+        await until(has(calls, 2 * subscription.ATTEMPTS_MAX + 1))
+        await until_none_is("retry", store)
+    assert [status for _, _, status in await statuses(store)] == ["discarded", "handled"]
+
+
 async def test_a_key_stays_blocked_when_another_process_goes_on(store: EventStore, url: str) -> None:
     @reactor("copies")
     def broken(event: Written) -> Iterable[Command]:
@@ -161,6 +186,25 @@ async def test_an_async_reactor_that_hangs_is_cancelled_and_tried_again(store: E
     assert calls.count("hang") == subscription.ATTEMPTS_MAX
     (letter,) = await store.subscriptions.letters()
     assert letter.reason == "It did not end within 0.05 s."
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
+async def test_an_async_reactor_that_ends_itself_ends_nothing_else(
+    store: EventStore, url: str, error: type[BaseException]
+) -> None:
+    """A cancelled task is no failure to a task group: the checkpoint would have stood still for ever, in silence."""
+
+    @reactor("effects")
+    async def effects(event: Written) -> None:
+        if event.topic == "bad":
+            raise error
+
+    await write(store, "bad", 1)
+    await write(store, "well", 1)
+    async with reacting(url, effects):
+        await caught_up(store, "effects")
+    (letter,) = await store.subscriptions.letters()
+    assert letter.reason == f"The reactor effects raised {error.__name__}."
 
 
 async def test_events_that_cannot_be_decoded_are_set_aside_with_their_stream_and_version(

@@ -222,3 +222,19 @@ async def test_a_command_that_a_dying_process_had_taken_is_due_again(store: Even
             return await numbers_of(store, "copy-a") == [7]
 
         await until(carried_out)
+
+
+async def test_reactions_that_meet_in_one_stream_wait_for_their_turn_and_none_is_set_aside(
+    store: EventStore, url: str
+) -> None:
+    """Transfers into one account once became dead letters: a stream that many append to is not the event's fault."""
+
+    @reactor("meeting", key="number")
+    def meeting(event: Written) -> Iterable[Command]:
+        yield Copy(topic="one", number=event.number)
+
+    await write(store, "a", *range(1000))
+    async with reacting(url, meeting):
+        await caught_up(store, "meeting")
+    assert await store.subscriptions.letters("meeting") == []
+    assert sorted(await numbers_of(store, "copy-one")) == list(range(1000))
