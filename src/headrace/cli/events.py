@@ -1,4 +1,4 @@
-"""`headrace events`: look into the event store."""
+"""`headrace events`: look into the event store, and move its events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import event_history
+from headrace.cli import event_history, event_transfer
 from headrace.cli.connections import open_stores
 from headrace.cli.event_catalog import catalog
 from headrace.cli.output import AsJson, Folder, load_settings, print_json, run
@@ -18,9 +18,11 @@ from headrace.events.command import check_stream_name
 from headrace.events.event import StoredEvent
 from headrace.settings import Settings
 
-app = typer.Typer(help="Look into the event store.", no_args_is_help=True)
+app = typer.Typer(help="Look into the event store, and move its events.", no_args_is_help=True)
 event_history.add_verbs(app)
 app.command()(catalog)
+app.command("export")(event_transfer.export_log)
+app.command("import")(event_transfer.import_log)
 
 POLL_S = 0.25
 SHOWN_MAX = 10_000

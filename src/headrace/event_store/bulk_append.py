@@ -6,7 +6,7 @@ locks its streams as headrace.append does, so imports and commands take turns an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,6 +18,7 @@ from headrace.errors import Conflict, Error, InvalidInput, Unavailable
 from headrace.event_store import statements
 from headrace.event_store.append import NO_METADATA, KeyGone
 from headrace.event_store.connection import Connection, Pool
+from headrace.event_store.copy_text import array, escape
 from headrace.event_store.subject_keys import SubjectKeys
 from headrace.events.command import check_stream_name
 from headrace.events.event import Event, Metadata
@@ -79,7 +80,7 @@ async def bulk_append(
 ) -> BulkAppended:
     """See EventStore.bulk_append."""
     done = BulkAppended(0, START)
-    line_end = b"\t" + _escape(_encode(metadata)) + b"\n"
+    line_end = b"\t" + escape(_encode(metadata)) + b"\n"
     async for chunk in _chunks(items, keys):
         try:
             async with pool.connection() as connection:
@@ -109,7 +110,7 @@ async def _chunks(items: Iterable[Item] | AsyncIterable[Item], keys: SubjectKeys
                 head = heads[event_type] = f"{event_type.__name__}\t{event_type.schema_version}\t".encode()
             tags = event.tags()
             data = _encode(to_store(event, stream, sealing))
-            chunk.add(stream, head + _escape(data) + b"\t" + _array(tags), tagged=bool(tags))
+            chunk.add(stream, head + escape(data) + b"\t" + array(tags), tagged=bool(tags))
             if subjects and personal_fields(event_type):
                 chunk.keys.add(sealing[event.subject()].id)
             if chunk.full:
@@ -145,7 +146,7 @@ async def _write(connection: Connection, chunk: _Chunk, line_end: bytes) -> Posi
         lines = []
         for ordinal, (stream, line) in enumerate(chunk.rows):
             versions[stream] = version = versions[stream] + 1
-            lines.append(b"%d\t%b\t%d\t%b%b" % (ordinal, _escape(stream.encode()), version, line, line_end))
+            lines.append(b"%d\t%b\t%d\t%b%b" % (ordinal, escape(stream.encode()), version, line, line_end))
         async with cursor.copy(statements.query("copy_events")) as copy:
             await copy.write(b"".join(lines))
         if chunk.tagged:
@@ -165,17 +166,6 @@ async def _hold_keys(connection: Connection, chunk: _Chunk) -> None:
             "Somebody whom this import is about was forgotten meanwhile.",
             hint="Take the person out of it, or go on after the events that are in: the person gets a new key.",
         )
-
-
-def _escape(text: bytes) -> bytes:
-    """COPY's text format: of what JSON and stream names can hold, only the backslash means something to it."""
-    return text.replace(b"\\", b"\\\\")
-
-
-def _array(tags: Sequence[str]) -> bytes:
-    """A text array as COPY reads it: each element in quotes, as JSON has them but for what is escaped."""
-    quoted = ('"' + tag.replace("\\", "\\\\").replace('"', '\\"') + '"' for tag in tags)
-    return _escape(("{" + ",".join(quoted) + "}").encode())
 
 
 def _failure(error: psycopg.Error | PoolTimeout, before: int) -> Error:

@@ -6,21 +6,25 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from uuid import UUID
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
 from headrace.errors import Error, InvalidInput, Unavailable
-from headrace.event_store import bulk_append, forget, read, snapshots
+from headrace.event_store import bulk_append, export_log, forget, import_log, read, snapshots
 from headrace.event_store.append import NO_METADATA, Append, Appended, Part
 from headrace.event_store.bulk_append import BulkAppended, Item
 from headrace.event_store.condition import Condition, Criterion
 from headrace.event_store.connection import connect, create_pool, unreachable
+from headrace.event_store.export_log import Exported
 from headrace.event_store.forget import Traces
 from headrace.event_store.group_commit import GroupCommit
+from headrace.event_store.import_log import Imported
+from headrace.event_store.log_file import LogFile
 from headrace.event_store.matching import Matching
 from headrace.event_store.migrate import migrate
 from headrace.event_store.read import ALWAYS, BEGINNING, Period, Place
@@ -161,6 +165,35 @@ class EventStore:
         events. Raises Conflict, InvalidInput or Unavailable, saying how many events are in.
         """
         return await bulk_append.bulk_append(self._pool, self._keys, items, metadata=metadata, on_chunk=on_chunk)
+
+    async def export_json_lines(
+        self, file: BinaryIO, *, after: Place = BEGINNING, on_page: Callable[[Exported], None] | None = None
+    ) -> Exported:
+        """Write every event behind `after` to `file`, one a line, in the order of `read_all`; `on_page` is called after
+        each 20,000. Data and metadata are written as PostgreSQL spells them. `find_export_end` says how to go on with a
+        file. Raises Unavailable.
+        """
+        return await export_log.export_json_lines(self._pool, file, after=after, on_page=on_page)
+
+    async def export_parquet(self, file: BinaryIO, *, on_page: Callable[[Exported], None] | None = None) -> Exported:
+        """`export_json_lines` as Parquet, with the columns of log_file.SCHEMA; whole only when this returns."""
+        return await export_log.export_parquet(self._pool, file, on_page=on_page)
+
+    async def find_export_end(self, path: Path) -> tuple[int, Place]:
+        """Where the last whole line of an exported file ends, in bytes, and the place to export on from.
+
+        Raises Conflict for a file that was not exported from this store.
+        """
+        return await export_log.find_end(self._pool, path)
+
+    async def import_log(self, file: LogFile, *, on_chunk: Callable[[Imported], None] | None = None) -> Imported:
+        """Write the events of an exported log that this store lacks: versions, moments, tags and order as in the file.
+
+        Chunks of at most 20,000 events are durable one by one; `on_chunk` is called after each. Repeated, it compares
+        what is there and goes on. Raises InvalidInput for a line that is no event, Conflict for one that contradicts
+        the store or leaves a gap in a stream, Unavailable; each says how far the import came.
+        """
+        return await import_log.import_log(self._pool, file, on_chunk=on_chunk)
 
     def read_stream(
         self,

@@ -50,6 +50,21 @@ def test_events_show_and_tail(stack: Stack) -> None:
     assert headrace("events", "show", "list-nobody", folder=stack.folder).returncode == InvalidInput.exit_code
 
 
+def test_the_log_is_exported_and_imported_again(stack: Stack, tmp_path: Path) -> None:
+    add(stack, "rice", "moved")
+    file = str(tmp_path / "log.jsonl")
+    exported = headrace_json("events", "export", file, folder=stack.folder)
+    assert exported["written"] > 0
+    assert headrace("events", "export", "-", folder=stack.folder).stdout == Path(file).read_text()
+    imported = headrace_json("events", "import", file, folder=stack.folder)
+    assert (imported["written"], imported["present"]) == (0, exported["written"])
+    whole = str(tmp_path / "log.parquet")
+    assert headrace_json("events", "export", whole, folder=stack.folder)["written"] == exported["written"]
+    assert headrace("events", "export", whole, folder=stack.folder).returncode == InvalidInput.exit_code
+    assert headrace("events", "export", "log.csv", folder=stack.folder).returncode == InvalidInput.exit_code
+    assert headrace_json("events", "import", whole, folder=stack.folder)["present"] == exported["written"]
+
+
 def test_tail_stops_quietly_when_its_reader_has_seen_enough(stack: Stack) -> None:
     for item in ("a", "b", "c"):
         add(stack, item, "pipe")
