@@ -198,7 +198,7 @@ class Machine(RuleBasedStateMachine):
         )
         if command_id in self.model.results:
             first_fingerprint, first = self.model.results[command_id]
-            if fingerprint != first_fingerprint:
+            if fingerprint != first_fingerprint or len(parts) != len(first):
                 with pytest.raises(Rejected):
                     self.run(attempt)
             else:

@@ -264,7 +264,7 @@ def _settle(waiting: _Waiting, outcomes: list[Outcome], position: Position) -> N
         return
     try:
         waiting.result.set_result(answer(waiting.append, outcomes, position))
-    except Error as error:
+    except Exception as error:  # like in _finish: a conflict, or a defect in here
         waiting.result.set_exception(error)
 
 

@@ -11,7 +11,8 @@
 -- One row comes back for each part, in the same order:
 --     appended   first_version to last_version were written (none, if there were no events)
 --     duplicate  this command_id was appended before; the rows are its first result
---     mismatch   this command_id was appended before, by another request; nothing was written
+--     mismatch   this command_id was appended before, by another request or to another number of streams; nothing was
+--                written
 --     conflict   a stream of the append is not at the version expected; nothing was written
 --     overtaken  an event matches the condition that `after` had not seen; nothing was written
 --     forgotten  one of its keys has been deleted; nothing was written
@@ -70,7 +71,8 @@ BEGIN
     ),
     judged AS MATERIALIZED (
         SELECT one.number, one.command_id, one.fingerprint, one.metadata,
-               CASE WHEN done.fingerprint = one.fingerprint THEN 'duplicate'
+               CASE WHEN done.fingerprint = one.fingerprint AND done.parts = jsonb_array_length(one.parts)
+                        THEN 'duplicate'
                     WHEN done.fingerprint IS NOT NULL THEN 'mismatch'
                     WHEN NOT fitting.fits THEN 'conflict'
                     WHEN one.condition IS NOT NULL AND headrace.is_matched(one.condition) THEN 'overtaken'
@@ -81,10 +83,10 @@ BEGIN
                     ELSE 'appended' END AS outcome
         FROM one
         JOIN fitting ON fitting.number = one.number
-        LEFT JOIN LATERAL (
-            SELECT results.fingerprint
-            FROM headrace.command_results AS results WHERE results.command_id = one.command_id LIMIT 1
-        ) AS done ON true
+        CROSS JOIN LATERAL (
+            SELECT min(results.fingerprint) AS fingerprint, count(*) AS parts
+            FROM headrace.command_results AS results WHERE results.command_id = one.command_id
+        ) AS done
     ),
     written AS (
         INSERT INTO headrace.events (ordinal, stream, version, type, schema_version, data, metadata, tags)
