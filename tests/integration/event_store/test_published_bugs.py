@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,7 +13,7 @@ from headrace.errors import Conflict
 from headrace.event_store.condition import Criterion
 from headrace.event_store.event_store import EventStore
 from headrace.event_store.matching import Matching
-from headrace.event_store.read import BEGINNING, PAGE_ROWS_MAX, Place
+from headrace.event_store.read import ALWAYS, BEGINNING, PAGE_ROWS_MAX, Place
 from headrace.events.event import Event, StoredEvent
 
 Late = psycopg.AsyncConnection[tuple[object, ...]]
@@ -171,3 +173,30 @@ async def test_two_tags_of_one_kind_on_one_event_are_both_found(store: EventStor
             await store.append("decided", [Renamed()], condition=condition)
     either = [Criterion(tags=("account:x",)), Criterion(tags=("account:y",)), Criterion(("Moved",), ("account:z",))]
     assert [event.version for event in await collect(store.read_matching(either))] == [1, 2]
+
+
+async def test_the_order_of_transaction_numbers_is_that_of_numbers(store: EventStore, url: str, tmp_path: Path) -> None:
+    """Our own, found by a random walk: the order was that of the numbers' text, so that 10,000 came before 9,999, and a
+    reader whose page ended between the two never saw some of what was there."""
+    numbers = [9, 10, 99, 100, 101]
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for version, number in enumerate(numbers, 1):
+            await connection.execute(
+                "INSERT INTO headrace.events"
+                " (transaction_id, stream, version, type, schema_version, data, metadata, tags)"
+                " VALUES (%s::text::xid8, 's', %s, 'Renamed', 1, '{}', '{}', '{course:1}')",
+                (str(number), version),
+            )
+        await connection.execute(
+            "INSERT INTO headrace.event_tags (transaction_id, ordinal, stream, version, tag)"
+            " SELECT transaction_id, ordinal, stream, version, 'course:1' FROM headrace.events"
+        )
+    read = [(place.transaction_id, event.version) async for place, event in store.read_all()]
+    assert read == list(zip(numbers, range(1, 6), strict=True))
+    assert (await store.find_place(before_last=2)).transaction_id == 99
+    assert [event.version for event in await collect(store.read_matching(COURSE))] == [1, 2, 3, 4, 5]
+    assert [event.version async for event in store.read_period(ALWAYS)] == [1, 2, 3, 4, 5]
+    with (tmp_path / "log.jsonl").open("wb") as file:
+        await store.export_json_lines(file)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["version"] for line in lines] == [1, 2, 3, 4, 5]

@@ -9,5 +9,5 @@ FROM (
     ORDER BY transaction_id, ordinal, stream, version
     LIMIT %(rows_max)s
 ) AS page
-ORDER BY transaction_id DESC, ordinal DESC, stream DESC, version DESC
+ORDER BY page.transaction_id DESC, ordinal DESC, stream DESC, version DESC
 LIMIT 1
