@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import psycopg
@@ -130,17 +130,21 @@ def _foreign(path: Path, detail: str) -> Conflict:
 
 
 async def _begin(pool: Pool, after: Place) -> tuple[str, Exported]:
-    async with _copying_time(pool) as connection:
-        cursor = await connection.execute(statements.query("read_horizon"), after.parameters())
-        ((horizon, total, held_back),) = await cursor.fetchall()
+    ((horizon, total, held_back),) = await _ask(pool, "read_horizon", after.parameters())
     return horizon, Exported(0, total, held_back)
+
+
+async def _ask(pool: Pool, name: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+    async with _taking_time(pool) as connection:
+        cursor = await connection.execute(statements.query(name), parameters)
+        return await cursor.fetchall()
 
 
 async def _pages(pool: Pool, after: Place, horizon: str) -> AsyncIterator[dict[str, object]]:
     """The bounds of page after page, as the SQL files name them."""
     while True:
         wanted = {**after.parameters(), "horizon": horizon, "rows_max": PAGE_EVENTS_MAX}
-        rows = await fetch(pool, "find_page_end", wanted)
+        rows = await _ask(pool, "find_page_end", wanted)
         if not rows:
             return
         end = Place(int(rows[0][0]), *rows[0][1:])
@@ -151,7 +155,7 @@ async def _pages(pool: Pool, after: Place, horizon: str) -> AsyncIterator[dict[s
 @asynccontextmanager
 async def _copying(pool: Pool, name: str, bounds: dict[str, object]) -> AsyncIterator[psycopg.AsyncCopy]:
     async with (
-        _copying_time(pool) as connection,
+        _taking_time(pool) as connection,
         connection.cursor() as cursor,
         cursor.copy(statements.query(name), bounds) as copy,
     ):
@@ -159,7 +163,7 @@ async def _copying(pool: Pool, name: str, bounds: dict[str, object]) -> AsyncIte
 
 
 @asynccontextmanager
-async def _copying_time(pool: Pool) -> AsyncIterator[Connection]:
+async def _taking_time(pool: Pool) -> AsyncIterator[Connection]:
     try:
         async with pool.connection() as connection, connection.transaction():
             await connection.execute(statements.query("allow_time"))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from headrace.errors import Conflict, InvalidInput
+from headrace.errors import Conflict, InvalidInput, Unavailable
 from headrace.event_store import export_log, import_log
 from headrace.event_store.append import Part
 from headrace.event_store.condition import Criterion
@@ -222,6 +222,34 @@ async def test_an_import_stopped_after_any_chunk_goes_on_without_doubling(
             break
     assert await export(other, tmp_path / f"again.{ending}") == whole
     assert (await other.import_log(opened(path))).present == 47
+
+
+async def test_an_import_and_an_export_that_lose_their_connection_say_so_and_go_on(
+    store: EventStore, other: EventStore, tmp_path: Path
+) -> None:
+    await fill(store)
+    path = tmp_path / "log.jsonl"
+
+    def cut(connected: EventStore) -> None:
+        with psycopg.connect(connected._url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    with path.open("wb") as file, pytest.raises(Unavailable, match="The export stopped"):
+        await store.export_json_lines(file, on_page=lambda _: cut(store))
+    async with EventStore(store._url) as again:
+        end, after = await again.find_export_end(path)
+        with path.open("ab") as file:
+            assert (await again.export_json_lines(file, after=after)).written < 47
+    with pytest.raises(Unavailable, match="The import stopped"):
+        await other.import_log(opened(path), on_chunk=lambda _: cut(other))
+    async with EventStore(other._url) as again:
+        done = await again.import_log(opened(path))
+        assert 0 < done.present < done.written + done.present == 47
+        assert 0 < end < path.stat().st_size
+        assert await export(again, tmp_path / "again.jsonl") == path.read_bytes()
 
 
 async def test_a_line_that_is_no_event_is_named_and_whole_chunks_before_it_stand(
