@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
+from support.fault_proof import wait_until_ready
 from support.fault_system import DEADLINE_S, ROUNDS, TIMEOUT_S, free_port, running_system, until
 from support.running_project import BANK
 
@@ -32,6 +33,8 @@ async def test_no_money_is_lost_or_made_and_every_transfer_ends_whenever_the_rea
         running_system(project_files()) as system,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
     ):
+        await system.worker()
+        await wait_until_ready(system, await system.connect())
         api, reactor = await system.api(port), await system.reactor()
         await open_accounts(http)
         async with await psycopg.AsyncConnection.connect(system.postgres.url, autocommit=True) as connection:
@@ -48,7 +51,6 @@ async def test_no_money_is_lost_or_made_and_every_transfer_ends_whenever_the_rea
             await bank.all_ended()
             await bank.check(requested)
         assert reactor.running
-        await system.worker()
         await check_read_side(http)
 
 
