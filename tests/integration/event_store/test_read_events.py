@@ -56,6 +56,23 @@ async def test_read_all_resumes_and_is_true_to_every_stream(store: EventStore, m
         assert [event.version for event in seen if event.stream == f"s-{number}"] == [1, 2, 3, 4, 5]
 
 
+async def test_read_all_orders_transactions_as_numbers(
+    store: EventStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were ordered as text: a read across 9 and 10, 99 and 100 and so on gave events twice or passed over them."""
+    monkeypatch.setattr(read, "PAGE_ROWS_MAX", 2)
+    numbers = [9, 10, 11, 99, 100, 101]
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for version, number in enumerate(numbers, 1):
+            await connection.execute(
+                "INSERT INTO headrace.events (transaction_id, stream, version, type, schema_version, data, metadata)"
+                " VALUES (%s::text::xid8, 's', %s, 'Counted', 1, '{\"n\": 1}', '{}')",
+                [str(number), version],
+            )
+    assert [place.transaction_id async for place, _ in store.read_all()] == numbers
+    assert await store.find_place(before_last=2) == Place(99, "s", 4)
+
+
 async def test_read_all_waits_for_a_transaction_that_commits_late(store: EventStore, url: str) -> None:
     """An earlier transaction number that commits later: "greater than last seen" would have lost it (the bug of many
     event stores, such as commanded/eventstore#3)."""
