@@ -4,9 +4,9 @@ These are the names that a project's own files use; everything else is reached t
 """
 
 from headrace.commands.decider import decider
-from headrace.errors import Rejected
+from headrace.errors import Rejected, Unavailable
 from headrace.events.command import Command
 from headrace.events.event import Event, StoredEvent
 from headrace.subscriptions.reactor import Later, reactor
 
-__all__ = ["Command", "Event", "Later", "Rejected", "StoredEvent", "decider", "reactor"]
+__all__ = ["Command", "Event", "Later", "Rejected", "StoredEvent", "Unavailable", "decider", "reactor"]
