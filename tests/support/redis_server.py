@@ -44,6 +44,10 @@ class RedisServer:
         assert self._process is not None
         await self._process.kill()
 
+    def forget(self) -> None:
+        """Its file is lost, while it does not run."""
+        shutil.rmtree(self._folder / "appendonlydir")
+
     async def end(self) -> None:
         """Whatever it does, it is gone afterwards."""
         if self._process is not None:
