@@ -4,7 +4,7 @@ These are the names that a project's own files use; everything else is reached t
 """
 
 from headrace.commands.decider import decider
-from headrace.errors import Rejected
+from headrace.errors import Rejected, Unavailable
 from headrace.events.command import Command
 from headrace.events.event import Event, StoredEvent
 from headrace.events.personal import JoinablePersonal, Personal
@@ -19,6 +19,7 @@ __all__ = [
     "Personal",
     "Rejected",
     "StoredEvent",
+    "Unavailable",
     "decider",
     "reactor",
     "upcaster",

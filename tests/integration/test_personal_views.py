@@ -30,8 +30,8 @@ async def test_views_show_keyed_hashes_and_nothing_else(clickhouse: ClickHouse) 
         )
     ):
         await clickhouse.execute(
-            f"INSERT INTO `{clickhouse.database}`.events (stream, version, type, data) "
-            f"VALUES ('s', {version}, 'Registered', '{data}')"
+            f"INSERT INTO `{clickhouse.database}`.events (stream, version, type, schema_version, data) "
+            f"VALUES ('s', {version}, 'Registered', 1, '{data}')"
         )
     rows = await clickhouse.rows(
         f"SELECT fullName, email, phone, account FROM `{clickhouse.database}`.Registered ORDER BY _version"

@@ -78,7 +78,7 @@ class SubscriptionStates:
 
     async def reset(self, name: str) -> None:
         """Back before the first event. Its dead letters go: their events are met again."""
-        _found(name, await self._change("reset_subscription", {"name": name}))
+        _found(name, await self._change("reset_subscription", {"name": name}, then="forget_letters"))
 
     async def letters(self, name: str = "") -> list[SubscriptionLetter]:
         """Dead letters in order, of one subscription or of all; the first LETTERS_MAX."""
@@ -98,10 +98,14 @@ class SubscriptionStates:
         """Remove the scheduled commands that failed too often; how many."""
         return await self._change("discard_scheduled_commands", {"name": name})
 
-    async def _change(self, name: str, parameters: Mapping[str, Any]) -> int:
+    async def _change(self, name: str, parameters: Mapping[str, Any], *, then: str = "") -> int:
+        """How many rows changed; `then`: another change, both or none."""
         try:
-            async with self._pool.connection() as connection:
-                return (await connection.execute(statements.query(name), parameters)).rowcount
+            async with self._pool.connection() as connection, connection.transaction():
+                changed = (await connection.execute(statements.query(name), parameters)).rowcount
+                if then:
+                    await connection.execute(statements.query(then), parameters)
+                return changed
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise unreachable(error) from error
 

@@ -92,7 +92,8 @@ def reactor(
 
     A plain function gives commands, to be carried out in that order; none is fine. An `async def` gives nothing, may do
     anything, and is handed an event again after a crash. `time_max_s` is how long it may take for one event. What it
-    raises is retried a few times; then the event, and all later ones of its key, are dead letters.
+    raises is retried a few times; then the event, and all later ones of its key, are dead letters. Unavailable is
+    retried for as long as it takes: raise it when what the reactor writes to is away.
 
     `key` is a field of its events; default: the event's stream. `from_now`: a new reactor begins behind the last event,
     and not before the first one. Raises InvalidConfiguration at once for what cannot work.

@@ -13,7 +13,7 @@ from support.reacting import caught_up, has, numbers_of, reacting, until, write
 from support.reactor_domain import Copied, Copy, Written
 
 from headrace import Command, Event, reactor
-from headrace.event_store import connection
+from headrace.event_store import connection, statements
 from headrace.event_store.event_store import EventStore
 from headrace.subscriptions import subscription
 
@@ -299,3 +299,32 @@ async def until_none_is(status: str, store: EventStore) -> None:
         return all(each != status for _, _, each in await statuses(store))
 
     await until(none)
+
+
+async def test_a_reset_forgets_an_event_that_is_set_aside_at_the_same_moment(store: EventStore, url: str) -> None:
+    """One statement changed the subscription and forgot its dead letters. It waited for a holder that was setting an
+    event aside, and then did not see that letter: its key stayed blocked, though every event came again."""
+    async with reacting(url, reactor("one")(_ignore)):
+        await caught_up(store, "one")
+    async with (
+        await psycopg.AsyncConnection.connect(url) as holder,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as watcher,
+        asyncio.TaskGroup() as group,
+    ):
+        epoch = await (await holder.execute("SELECT epoch FROM headrace.subscriptions")).fetchone()
+        assert epoch is not None
+        letter = {"name": "one", "stream": "s", "version": 1, "key": "s", "reason": "It failed."}
+        await holder.execute(statements.query("set_aside"), {**letter, "epoch": epoch[0]})
+        resetting = group.create_task(store.subscriptions.reset("one"))
+
+        async def waits() -> bool:
+            waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            return (await watcher.execute(waiting)).rowcount > 0
+
+        await until(waits)
+        assert not resetting.done()
+        await holder.commit()
+    assert await store.subscriptions.letters() == []
+
+
+async def _ignore(event: Written) -> None: ...
