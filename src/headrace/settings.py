@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headrace.errors import InvalidConfiguration
 
+DATA = ".headrace"
+"""The folder of a project that holds what running it writes."""
+
 _NAME = r"^[a-z][a-z0-9_]{0,39}$"
 
 
@@ -76,7 +79,7 @@ class Settings(Section):
     @property
     def data(self) -> Path:
         """The folder of everything that a running project writes on this machine."""
-        return self.root / ".headrace"
+        return self.root / DATA
 
     @property
     def database(self) -> str:

@@ -20,7 +20,7 @@ from headrace.runtime.stack import run_roles
 from headrace.runtime.statement_check import check_statements
 from headrace.runtime.supervisor import stop_on_signals
 from headrace.runtime.waiting import until_stopped
-from headrace.settings import Settings
+from headrace.settings import DATA, Settings
 
 WATCHED = {".py", ".sql", ".toml"}
 
@@ -41,7 +41,7 @@ async def _dev(settings: Settings) -> None:
                 "This project is running already.", f"In {settings.root}.", "Use it, or stop it first."
             )
         # One watch for all the time: a file that is saved during a restart counts too.
-        watch = watchfiles.awatch(settings.root, watch_filter=_Sources(settings.data))
+        watch = watchfiles.awatch(settings.root, watch_filter=_Sources())
         while project is not None:
             async with run_roles(settings, project.roles, stop):
                 note(f"[bold]http://{settings.http.host}:{settings.http.port}[/] — reloads on change, Ctrl-C stops")
@@ -73,11 +73,9 @@ async def _check(project: Project, running: Project, addresses: Addresses) -> No
 
 
 class _Sources(watchfiles.DefaultFilter):
-    """The project's own sources; never the data that running it writes."""
+    """The project's own sources; never the data that running it, or a project below it, writes."""
 
-    def __init__(self, data: Path) -> None:
-        super().__init__()
-        self._data = str(data)
+    ignore_dirs = (*watchfiles.DefaultFilter.ignore_dirs, DATA)
 
     def __call__(self, change: watchfiles.Change, path: str) -> bool:
-        return Path(path).suffix in WATCHED and not path.startswith(self._data) and super().__call__(change, path)
+        return Path(path).suffix in WATCHED and super().__call__(change, path)
