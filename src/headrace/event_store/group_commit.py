@@ -28,8 +28,6 @@ BYTES_MAX = 4 << 20  # per call, unless one append alone is larger
 WAITING_MAX = 10_000
 ATTEMPTS_MAX = 2
 CLOSE_MAX_S = 10.0
-# While PostgreSQL carries out one call, the answers of the other are handed out and new appends come in.
-CALLS_MAX = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -57,13 +55,9 @@ class _Names:
         self._alone |= waiting.alone
         self._touched |= waiting.touched
 
-    def clear(self) -> None:
-        self._alone.clear()
-        self._touched.clear()
-
 
 class GroupCommit:
-    """Sends appends in calls of many, two calls at a time.
+    """Sends appends in calls of many, one call at a time: a second one beside it measured slower.
 
     Make it and close it inside a running event loop.
     """
@@ -74,9 +68,7 @@ class GroupCommit:
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closed = False
-        self._calls = [_Names() for _ in range(CALLS_MAX)]
-        self._idle = CALLS_MAX
-        self._tasks = {asyncio.create_task(self._run(call), name="group_commit") for call in self._calls}
+        self._task = asyncio.create_task(self._run(), name="group_commit")
 
     async def submit(self, append: Append) -> list[Appended]:
         """Append durably, and return where each part stands.
@@ -116,44 +108,37 @@ class GroupCommit:
         """Refuse new appends, finish those that wait, within a deadline."""
         self._closed = True
         self._wake.set()
-        _, unfinished = await asyncio.wait(self._tasks, timeout=CLOSE_MAX_S)
-        for task in unfinished:
-            task.cancel()
+        _, unfinished = await asyncio.wait({self._task}, timeout=CLOSE_MAX_S)
         if unfinished:
+            self._task.cancel()
             await asyncio.wait(unfinished)
         while self._queue:
             _fail(self._queue.popleft(), Unavailable("The event store was closed; nothing was written."))
 
-    async def _run(self, names: _Names) -> None:
+    async def _run(self) -> None:
         while True:
-            batch = self._take(names)
+            batch = self._take()
             if batch:
-                self._idle -= 1
                 await self._finish(batch)
-                self._idle += 1
-                names.clear()
-                self._wake.set()  # what waited for these names may go now
-            elif self._closed and not self._queue:
+            elif self._closed:
                 return
             else:
                 self._wake.clear()
                 await self._wake.wait()
 
-    def _take(self, names: _Names) -> list[_Waiting]:
-        """The next call's appends. What contradicts one that is under way, or taken here, waits for a later call.
-
-        While both calls are idle one takes half of what waits, and leaves the rest to the other.
+    def _take(self) -> list[_Waiting]:
+        """The next call's appends. What contradicts another one in it waits for the next call, and so does whoever
+        comes behind that on the same names.
         """
         batch: list[_Waiting] = []
         postponed: list[_Waiting] = []
-        ahead = _Names()  # of what is postponed: nobody overtakes it on the same names
-        most = min(APPENDS_MAX, -(-len(self._queue) // self._idle))
+        names, ahead = _Names(), _Names()
         size = 0
-        while self._queue and len(batch) < most and len(postponed) < APPENDS_MAX:
+        while self._queue and len(batch) < APPENDS_MAX and len(postponed) < APPENDS_MAX:
             waiting = self._queue.popleft()
             if waiting.result.done():
                 continue  # its caller was cancelled
-            if not all(call.admit(waiting) for call in (*self._calls, ahead)):
+            if not (names.admit(waiting) and ahead.admit(waiting)):
                 ahead.add(waiting)
                 postponed.append(waiting)
                 continue

@@ -126,8 +126,12 @@ BEGIN
                      ORDER BY events.version) END
     FROM judged
     JOIN part ON part.number = judged.number
-    LEFT JOIN headrace.command_results AS done
-        ON judged.outcome = 'duplicate' AND done.command_id = judged.command_id AND done.place = part.place
+    LEFT JOIN LATERAL (
+        SELECT results.stream, results.first_version, results.last_version
+        FROM headrace.command_results AS results
+        WHERE judged.outcome = 'duplicate' AND results.command_id = judged.command_id AND results.place = part.place
+        LIMIT 1  -- one look-up each; a join would read the whole table
+    ) AS done ON true
     ORDER BY part.number, part.place;
 END
 $$;
