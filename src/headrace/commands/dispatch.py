@@ -58,7 +58,8 @@ class Dispatcher:
         decider = self._domain.decider(type(command))
         stream = command.stream()
         try:
-            async with self._turns.take(stream):
+            # Of several tags the first: whoever shares another one with it decides again, which is right, if slower.
+            async with self._turns.take(next(iter(command.reads()), stream)):
                 return await self._attempt(decider, stream, command, metadata, expected_version, fingerprint)
         except Unavailable:
             raise

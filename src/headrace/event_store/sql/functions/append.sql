@@ -45,6 +45,40 @@ BEGIN
         ORDER BY lock.key
     ) AS named;
 
+    -- Most calls hold nothing but events for one stream each. For them a statement of a third the size does the same.
+    IF NOT appends @? '$[*] ? (@.command_id != null || @.condition != null || exists (@.keys) || @.parts.size() > 1
+                               || exists (@.parts[*].events[*].tags))' THEN
+        RETURN QUERY
+        WITH part AS MATERIALIZED (
+            SELECT one.number, one.metadata, part.stream, part.expected, part.events, now.version AS actual,
+                   part.expected IS NULL OR part.expected = now.version AS fits
+            FROM ROWS FROM (jsonb_to_recordset(appends) AS (metadata jsonb, parts jsonb))
+                WITH ORDINALITY AS one (metadata, parts, number)
+            CROSS JOIN LATERAL jsonb_to_record(one.parts -> 0) AS part (stream text, expected bigint, events jsonb)
+            CROSS JOIN LATERAL (
+                SELECT coalesce((SELECT events.version FROM headrace.events
+                                 WHERE events.stream = part.stream ORDER BY events.version DESC LIMIT 1), 0) AS version
+            ) AS now
+        ),
+        written AS (
+            INSERT INTO headrace.events (ordinal, stream, version, type, schema_version, data, metadata)
+            SELECT row_number() OVER (ORDER BY part.number, event.ordinal) - 1, part.stream,
+                   part.actual + event.ordinal, event.type, event.schema_version, event.data,
+                   coalesce(part.metadata, '{}')
+            FROM part
+            CROSS JOIN LATERAL ROWS FROM (
+                jsonb_to_recordset(part.events) AS (type text, schema_version integer, data jsonb)
+            ) WITH ORDINALITY AS event (type, schema_version, data, ordinal)
+            WHERE part.fits
+        )
+        SELECT CASE WHEN part.fits THEN 'appended' ELSE 'conflict' END, part.stream, part.expected,
+               CASE WHEN part.fits THEN part.actual + 1 END,
+               CASE WHEN part.fits THEN part.actual + jsonb_array_length(part.events) END,
+               part.actual, NULL::text[]
+        FROM part ORDER BY part.number;
+        RETURN;
+    END IF;
+
     RETURN QUERY
     WITH one AS MATERIALIZED (
         SELECT *
