@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import typer
 
+import headrace
 from headrace import errors
 from headrace.cli.main import VERBS, make_app
 from headrace.dashboards.definition import parse_dashboard
+from headrace.event_store.event_store import EventStore
 from headrace.queries.catalog import Catalog, parse_query
 from headrace.streaming_sql.parser import parse
 
@@ -73,6 +75,15 @@ def test_the_command_line_is_documented() -> None:
     sections = re.split(r"^## (headrace .+)$", COMMAND_LINE.read_text(), flags=re.M)[1:]
     documented = {verb: options_in(text) for verb, text in zip(sections[::2], sections[1::2], strict=True)}
     assert documented == dict(verbs(typer.main.get_command(make_app(VERBS)), "headrace"))
+
+
+def test_every_public_name_is_documented_and_every_documented_method_is_there() -> None:
+    names, methods = (ROOT / "docs" / "reference" / "python-api.md").read_text().split("## `headrace.event_store", 1)
+    rows = re.findall(r"^\| `(\w+)` \| ", names.split("## `headrace.testing`")[0], re.M)
+    assert sorted(rows) == sorted(headrace.__all__)
+    cells = re.findall(r"^\| (`[^|]+`) \|", methods, re.M)
+    assert cells
+    assert [name for cell in cells for name in re.findall(r"\w+", cell) if not hasattr(EventStore, name)] == []
 
 
 def test_every_exit_code_is_documented() -> None:
