@@ -165,6 +165,8 @@ def _event(event: Event, stream: str, keys: Mapping[str, SubjectKey]) -> _EventJ
 
 
 def _check(append: Append) -> None:
+    if not append.parts:
+        raise InvalidInput("An append names no stream.", hint="Give it one Part at least.")
     for part in append.parts:
         check_stream_name(part.stream)
         if part.expected_version is not None and part.expected_version < 0:
@@ -188,7 +190,7 @@ def _check(append: Append) -> None:
     if count == 0 and not checks and append.metadata.command_id is None:
         raise InvalidInput(
             "An append has no events.",
-            f"Stream {append.streams or 'none'}; it names no version, no condition and no command id either.",
+            f"Stream {append.streams}; it names no version, no condition and no command id either.",
             "Append at least one event; without any, an append can only check something or be remembered.",
         )
 

@@ -61,6 +61,9 @@ def test_what_cannot_be_appended_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         encode_append(one("s", [], -1))
     with pytest.raises(InvalidInput, match="no events"):
         encode_append(one("s", []))
+    with pytest.raises(InvalidInput, match="names no stream"):
+        # With a command id it would have been sent, and no row would have come back for it.
+        encode_append(Append([], Metadata(command_id=COMMAND_ID)))
     with pytest.raises(InvalidInput, match="a stream twice"):
         encode_append(Append([Part("s", [Renamed(name="a")]), Part("s", [Renamed(name="b")])]))
     with pytest.raises(InvalidInput, match="no JSON form"):
