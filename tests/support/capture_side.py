@@ -116,6 +116,23 @@ async def read_rows(source: Source, count: int) -> tuple[list[int], list[Batch]]
     return numbers, batches
 
 
+async def drop_database(server: Database, name: str) -> None:
+    """Drop a database with its slots, once the server has noticed that their readers are gone."""
+
+    async def freed() -> bool:
+        try:
+            await server.run("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", name)
+            await server.run(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", name
+            )
+        except psycopg.errors.ObjectInUse:  # a walsender that has not seen its client leave
+            return False
+        return True
+
+    await until(freed)
+    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @asynccontextmanager
 async def new_database(server_url: str) -> AsyncIterator[Database]:
     database = Database(server_url, f"capture_{uuid4().hex[:12]}")
@@ -127,8 +144,4 @@ async def new_database(server_url: str) -> AsyncIterator[Database]:
     )
     yield database
     await database.close_sources()
-    await server.run("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", database.name)
-    await server.run(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", database.name
-    )
-    await server.run(f"DROP DATABASE {database.name} WITH (FORCE)")
+    await drop_database(server, database.name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from support.capture_side import Database, drop_database
 
 from headrace.bus.batch import Batch, Idle, Relation
 from headrace.capture.source import Source
@@ -27,14 +27,11 @@ class Noted(Event):
 
 @pytest.fixture
 async def url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    server = Database(postgres_server.url, "postgres")
     name = f"backlog_{uuid4().hex[:12]}"
-    async with await psycopg.AsyncConnection.connect(postgres_server.url, autocommit=True) as connection:
-        await connection.execute(f"CREATE DATABASE {name}".encode())
-        yield make_conninfo(postgres_server.url, dbname=name)
-        await connection.execute(
-            b"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
-        )
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    await server.run(f"CREATE DATABASE {name}")
+    yield make_conninfo(postgres_server.url, dbname=name)
+    await drop_database(server, name)
 
 
 @pytest.fixture
