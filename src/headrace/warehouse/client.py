@@ -7,7 +7,7 @@ the driver: every one becomes a class of `headrace.errors`.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -139,6 +139,30 @@ class ClickHouse:
             async with source as chunks:
                 yield chunks
 
+    async def insert_select(
+        self,
+        sql: str,
+        rows: pa.Table | AsyncIterable[bytes],
+        parameters: Parameters | None = None,
+        *,
+        settings: ClickHouseSettings | None = None,
+        query_id: str | None = None,
+    ) -> int:
+        """Run `INSERT … SELECT … FROM input(…) … FORMAT …` over the rows; returns how many rows were written.
+
+        `rows` is a table for FORMAT ArrowStream, or the bytes of any other format as they come. A repeated insert whose
+        `insert_deduplication_token` is known writes none.
+        """
+        head = f"{sql}\n".encode()
+        body = head + to_arrow_stream(rows) if isinstance(rows, pa.Table) else _chained(head, rows)
+        bound = {f"param_{name}": str(value) for name, value in (parameters or {}).items()}
+        with translated(self.url):
+            summary = await self._client.raw_insert(
+                insert_block=body,
+                settings={**(settings or {}), **bound, **({"query_id": query_id} if query_id else {})},
+            )
+        return int(summary.written_rows)
+
     async def insert_arrow(
         self,
         table: str,
@@ -151,17 +175,29 @@ class ClickHouse:
 
         The driver repeats the request by itself when the connection breaks: give every insert that counts a token.
         """
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema) as writer:
-            writer.write_table(rows)
         with translated(self.url):
             await self._client.raw_insert(
                 table,
                 column_names=rows.column_names,
-                insert_block=sink.getvalue().to_pybytes(),
+                insert_block=to_arrow_stream(rows),
                 fmt="ArrowStream",
                 settings={**(settings or {}), **({"query_id": query_id} if query_id else {})},
             )
+
+
+def to_arrow_stream(rows: pa.Table) -> bytes:
+    """The table in the format that ClickHouse calls ArrowStream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    stream: bytes = sink.getvalue().to_pybytes()
+    return stream
+
+
+async def _chained(head: bytes, rest: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in rest:
+        yield piece
 
 
 def _bound(parameters: Parameters | None) -> dict[str, Any] | None:

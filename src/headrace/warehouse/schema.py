@@ -7,7 +7,16 @@ from importlib import resources
 from headrace.warehouse.client import ClickHouse
 
 SYSTEM_DATABASE = "headrace"
-_STATEMENTS = ("create_batches", "create_watermarks", "create_dead_letters", "create_definitions", "create_events")
+_STATEMENTS = (
+    "create_batches",
+    "create_watermarks",
+    "create_dead_letters",
+    "create_definitions",
+    "create_events",
+    "create_mirrors",
+    "create_mirror_ranges",
+    "create_mirror_requests",
+)
 
 
 async def create_schema(clickhouse: ClickHouse) -> None:
@@ -22,7 +31,7 @@ async def forget_source(clickhouse: ClickHouse, source: str) -> None:
     """Drop everything that was loaded for `source`: its database, and its rows in the tables above. Safe to repeat."""
     # The watermark goes after the data: cut off in between, a worker refuses to start instead of loading twice.
     await clickhouse.execute(f"DROP TABLE IF EXISTS `{clickhouse.database}`.events SYNC")
-    for table in ("definitions", "dead_letters", "batches", "watermarks"):
+    for table in ("definitions", "mirrors", "mirror_ranges", "mirror_requests", "dead_letters", "batches", "watermarks"):
         await clickhouse.execute(
             f"DELETE FROM {SYSTEM_DATABASE}.{table} WHERE source = {{source:String}}", {"source": source}
         )

@@ -125,6 +125,27 @@ def test_outfile_and_input_are_refused() -> None:
     refuse_input_function(b"SELECT input (1)")
 
 
+def test_rows_are_selected_from_input() -> None:
+    text = b"INSERT INTO t (a) WITH 1 AS one SELECT input, f(')') FROM input('a Int8') WHERE a > (1) FORMAT CSV\n1\n"
+    insert = inline_insert(text, complete=True)
+    assert insert is not None
+    assert text[insert.data_start :] == b"1\n"
+    assert insert.from_input("/p", "none") == (
+        "INSERT INTO t (a) WITH 1 AS one SELECT input, f(')') FROM file('/p', 'CSV', 'a Int8', 'none') WHERE a > (1)  "
+    )
+    for end in range(len(text) - 3):
+        with pytest.raises(Incomplete):
+            inline_insert(text[:end], complete=False)
+
+
+def test_settings_of_a_select_from_input_stay() -> None:
+    insert = inline_insert(
+        b"INSERT INTO t SELECT * FROM input('a Int8') SETTINGS max_threads = 1 FORMAT CSV 1", complete=True
+    )
+    assert insert is not None
+    assert insert.from_input("/p", "none").endswith("'none')  SETTINGS max_threads = 1")
+
+
 def test_kill_query_condition() -> None:
     assert kill_query_condition(b"KILL QUERY WHERE query_id = 'SYNC' SYNC FORMAT TSV") == (
         " query_id = 'SYNC' ",

@@ -65,12 +65,16 @@ class Execution:
 
     def insert(self, insert: InlineInsert, path: str, compression: str, settings: Mapping[str, str]) -> Result:
         """Run an INSERT with its rows in a file or pipe."""
-        sql = insert.from_file(path, compression)
-        if settings.get(_MATERIALIZED, "0") not in ("0", "false") or _MATERIALIZED in insert.settings:
+        materialized = settings.get(_MATERIALIZED, "0") not in ("0", "false") or _MATERIALIZED in insert.settings
+        if insert.select is not None:
+            sql = insert.from_input(path, compression)
+        elif materialized:
             # FROM INFILE knows no MATERIALIZED columns: it would refuse them, or ignore the given values.
             if not insert.columns:
                 raise refused(Code.NOT_IMPLEMENTED, f"{_MATERIALIZED} needs the columns: INSERT INTO t (a, b) …")
             sql = insert.from_select(path, compression)
+        else:
+            sql = insert.from_file(path, compression)
         self._connection.set({f"param_{name}": value for name, value in self._parameters.items()})
         self._connection.query(sql, progress=self.result.progress)
         return self.result

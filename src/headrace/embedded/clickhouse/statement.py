@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from headrace.embedded.clickhouse.exceptions import Code, refused
 
@@ -49,6 +49,14 @@ class Incomplete(Exception):
     """The text ends inside the head of a statement: more of the request's body is needed to understand it."""
 
 
+class InputSelect(NamedTuple):
+    """The SELECT of `INSERT … SELECT … FROM input(structure) … FORMAT …`, cut around the function's call."""
+
+    before: str
+    structure: str  # the argument, as written
+    after: str
+
+
 @dataclass(frozen=True, slots=True)
 class InlineInsert:
     """An INSERT whose rows follow its text. The data starts at `data_start` of the text that was parsed."""
@@ -59,6 +67,14 @@ class InlineInsert:
     settings: str  # "SETTINGS …" or nothing
     format: str
     data_start: int
+    select: InputSelect | None = None
+
+    def from_input(self, path: str, compression: str) -> str:
+        """The INSERT … SELECT over the rows, with a file or named pipe in the place of `input`."""
+        assert self.select is not None, "the statement reads with input()"
+        before, structure, after = self.select
+        source = f"file({quoted(path)}, {quoted(self.format)}, {structure}, {quoted(compression)})"
+        return f"{self.target} {before}{source}{after} {self.settings}"
 
     def from_file(self, path: str, compression: str) -> str:
         """The same INSERT, reading its rows from a file or a named pipe."""
@@ -93,7 +109,8 @@ def tokens(text: bytes) -> Iterator[Token]:
 def inline_insert(text: bytes, *, complete: bool) -> InlineInsert | None:
     """Find an INSERT with data at the start of `text`.
 
-    `complete` says that no more text will come. Returns None for every other statement (INSERT … SELECT included).
+    `complete` says that no more text will come. Returns None for every other statement, INSERT … SELECT included, unless
+    it selects from `input`.
     Raises `Incomplete` when more text is needed, and refuses FROM INFILE, as the server does.
     """
     scan = tokens(text)
@@ -113,7 +130,7 @@ def inline_insert(text: bytes, *, complete: bool) -> InlineInsert | None:
         if token.text in _SELECTS:
             if token.text == b"FROM":
                 raise refused(Code.UNKNOWN_TYPE_OF_QUERY, "Query has infile and was send directly to server")
-            return None
+            return _insert_from_input(text, token, scan, head, complete=complete)
         if token.text == b"SETTINGS":
             head.settings_start = token.start
         elif token.text == b"VALUES":
@@ -196,6 +213,50 @@ def _insert_with_format(text: bytes, keyword: Token, head: _Head, *, complete: b
     return head.insert(keyword.start, name[1].decode(), data_start, settings)
 
 
+def _insert_from_input(
+    text: bytes, select: Token, scan: Iterator[Token], head: _Head, *, complete: bool
+) -> InlineInsert | None:
+    """The INSERT … SELECT whose words `scan` goes on to give, if it reads the request's data with `input`."""
+    call: list[Token] = []  # `input`, its bracket, and the closing one
+    depth = settings_start = 0
+    for token in scan:
+        if not complete and (token.end == len(text) or token.text in (b"'", b"`", b'"', b"$")):
+            raise Incomplete
+        if len(call) == 1 and token.text != b"(":
+            call.clear()  # a column of that name
+        elif len(call) == 1:
+            call.append(token)
+            depth = token.depth
+        elif len(call) == 2 and token.text == b")" and token.depth == depth:
+            call.append(token)
+        if not call and token.text == b"INPUT":
+            call.append(token)
+        elif token.depth == 0 and token.text == b"SETTINGS":
+            settings_start = token.start
+        elif token.depth == 0 and token.text == b"FORMAT":
+            if len(call) < 3:
+                return None
+            insert = _insert_with_format(text, token, head, complete=complete)
+            end = settings_start or token.start
+            before, structure, after = (
+                text[begin:stop].decode()
+                for begin, stop in (
+                    (select.start, call[0].start),
+                    (call[1].end, call[2].start),
+                    (call[2].end, end),
+                )
+            )
+            return replace(
+                insert,
+                target=text[: select.start].strip().decode(),
+                settings=text[end : token.start].strip().decode() or insert.settings,
+                select=InputSelect(before, structure, after),
+            )
+    if not complete:
+        raise Incomplete
+    return None
+
+
 def output_format(text: bytes) -> str | None:
     """The name after a statement's closing `FORMAT`, or None. Refuses INTO OUTFILE, as the server does."""
     found: str | None = None
@@ -212,13 +273,13 @@ def output_format(text: bytes) -> str | None:
 
 
 def refuse_input_function(text: bytes) -> None:
-    """Refuse `INSERT … SELECT … FROM input(…)`: chDB would answer success and drop the rows."""
+    """Refuse `INSERT … SELECT … FROM input(…)` without FORMAT: chDB would answer success and drop the rows."""
     if first_words(text, 1) != (b"INSERT",):
         return
     previous = b""
     for token in tokens(text):
         if previous == b"INPUT" and token.text == b"(":
-            raise refused(Code.NOT_IMPLEMENTED, "The input() table function is not supported, use INSERT … FORMAT")
+            raise refused(Code.NOT_IMPLEMENTED, "The input() table function needs a FORMAT for the data that follows")
         previous = token.text if token.kind == "word" else b""
 
 

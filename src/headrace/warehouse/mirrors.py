@@ -1,0 +1,166 @@
+"""Which PostgreSQL tables a source mirrors, how far each is, and what is asked of them.
+
+Only the worker writes the state of a table. Others write requests, which the worker answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import pyarrow as pa
+
+from headrace.warehouse.client import DURABLE, ClickHouse
+
+COPYING, READY, PAUSED, QUARANTINED, REMOVED = "copying", "ready", "paused", "quarantined", "removed"
+ADD, REMOVE, PAUSE, RESUME, RESYNC = "add", "remove", "pause", "resume", "resync"
+
+_READ = """
+SELECT name, revision, generation, schema_name, table_name, oid, state, shape, floor_lsn, filenode, since_batch,
+       applied_batch, problem
+FROM headrace.mirrors FINAL
+WHERE source = {source:String}
+ORDER BY name
+"""
+_READ_RANGES = """
+SELECT leaf, page_begin, page_end, rows, bytes
+FROM headrace.mirror_ranges FINAL
+WHERE source = {source:String} AND name = {name:String} AND generation = {generation:UInt32}
+"""
+_READ_REQUESTS = """
+SELECT name, wish, answer
+FROM headrace.mirror_requests FINAL
+WHERE source = {source:String}
+ORDER BY name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMirror:
+    """One mirrored table. `name` is what it is called in ClickHouse.
+
+    `generation` numbers its copies: a resync makes the next one. `shape` is JSON, known to the mirror alone. `floor_lsn`
+    is the log position that the copy includes everything before, 0 while it is not known. `filenode` is the file that the
+    copy reads. The change stream begins behind `since_batch`. Staged changes are applied up to `applied_batch`; a ready
+    table is as far as the watermark.
+    """
+
+    name: str
+    schema_name: str
+    table_name: str
+    oid: int
+    state: str
+    shape: str
+    generation: int = 1
+    floor_lsn: int = 0
+    filenode: int = 0
+    since_batch: int = 0
+    applied_batch: int = 0
+    problem: str = ""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedRange:
+    """Pages `page_begin` up to and without `page_end` of a table or partition, brought over."""
+
+    leaf: int
+    page_begin: int
+    page_end: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRequest:
+    """`wish` is what is asked of the table `name`, empty when it was carried out; `answer` is why it was not."""
+
+    name: str
+    wish: str
+    answer: str = ""
+
+
+async def read_mirrors(clickhouse: ClickHouse, source: str) -> dict[str, StoredMirror]:
+    """The newest row of every name, removed ones too: a name that returns goes on with its generations."""
+    rows = await clickhouse.rows(_READ, {"source": source})
+    return {
+        row[0]: StoredMirror(
+            name=row[0],
+            revision=row[1],
+            generation=row[2],
+            schema_name=row[3],
+            table_name=row[4],
+            oid=row[5],
+            state=row[6],
+            shape=row[7],
+            floor_lsn=row[8],
+            filenode=row[9],
+            since_batch=row[10],
+            applied_batch=row[11],
+            problem=row[12],
+        )
+        for row in rows
+    }
+
+
+async def write_mirror(clickhouse: ClickHouse, source: str, mirror: StoredMirror) -> StoredMirror:
+    """Write the next revision of a table's state and give it back."""
+    written = replace(mirror, revision=mirror.revision + 1)
+    row = {
+        "source": pa.array([source]),
+        "name": pa.array([written.name]),
+        "revision": pa.array([written.revision], pa.uint64()),
+        "generation": pa.array([written.generation], pa.uint32()),
+        "schema_name": pa.array([written.schema_name]),
+        "table_name": pa.array([written.table_name]),
+        "oid": pa.array([written.oid], pa.uint32()),
+        "state": pa.array([written.state]),
+        "shape": pa.array([written.shape]),
+        "floor_lsn": pa.array([written.floor_lsn], pa.uint64()),
+        "filenode": pa.array([written.filenode], pa.uint64()),
+        "since_batch": pa.array([written.since_batch], pa.uint64()),
+        "applied_batch": pa.array([written.applied_batch], pa.uint64()),
+        "problem": pa.array([written.problem]),
+    }
+    await clickhouse.insert_arrow("headrace.mirrors", pa.table(row), settings=DURABLE)
+    return written
+
+
+async def read_ranges(clickhouse: ClickHouse, source: str, mirror: StoredMirror) -> list[CopiedRange]:
+    """The ranges that the copy of this generation has brought over."""
+    parameters = {"source": source, "name": mirror.name, "generation": mirror.generation}
+    return [CopiedRange(*row) for row in await clickhouse.rows(_READ_RANGES, parameters)]
+
+
+async def write_ranges(clickhouse: ClickHouse, source: str, mirror: StoredMirror, done: Sequence[CopiedRange]) -> None:
+    """Write down that these ranges are brought over. Repeating it writes the same rows, of which one stays each."""
+    count = len(done)
+    row = {
+        "source": pa.array([source] * count),
+        "name": pa.array([mirror.name] * count),
+        "generation": pa.array([mirror.generation] * count, pa.uint32()),
+        "leaf": pa.array([each.leaf for each in done], pa.uint32()),
+        "page_begin": pa.array([each.page_begin for each in done], pa.uint64()),
+        "page_end": pa.array([each.page_end for each in done], pa.uint64()),
+        "rows": pa.array([each.rows for each in done], pa.uint64()),
+        "bytes": pa.array([each.bytes for each in done], pa.uint64()),
+    }
+    await clickhouse.insert_arrow("headrace.mirror_ranges", pa.table(row), settings=DURABLE)
+
+
+async def read_requests(clickhouse: ClickHouse, source: str) -> list[MirrorRequest]:
+    """The newest request for every table, carried out or not."""
+    return [MirrorRequest(*row) for row in await clickhouse.rows(_READ_REQUESTS, {"source": source})]
+
+
+async def write_request(clickhouse: ClickHouse, source: str, request: MirrorRequest) -> None:
+    """Ask for something, or say what became of it."""
+    row = {
+        "source": pa.array([source]),
+        "name": pa.array([request.name]),
+        "wish": pa.array([request.wish]),
+        "answer": pa.array([request.answer]),
+    }
+    settings = {**DURABLE, "insert_deduplication_token": str(uuid4())}
+    await clickhouse.insert_arrow("headrace.mirror_requests", pa.table(row), settings=settings)
