@@ -1,0 +1,80 @@
+"""Shape: the columns of a mirrored table, as the stream sends them, and what they are in ClickHouse. Pure."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import msgspec
+
+from headrace.bus.batch import Definition
+from headrace.errors import Error, InvalidConfiguration
+from headrace.mirror.types import ColumnType, SourceType, column_type
+
+RESERVED = frozenset(
+    {"_operation", "_sign", "_lsn", "_ordinal", "_batch", "_xid", "_committed_at", "_version", "_is_deleted"}
+)
+
+
+class Column(msgspec.Struct, frozen=True, dict=True):
+    """One column. `attnum` is PostgreSQL's number of it, which survives a new name; `choice` is the user's, if any."""
+
+    name: str
+    attnum: int
+    oid: int
+    typmod: int
+    type: SourceType
+    not_null: bool
+    choice: str | None = None
+
+    @cached_property
+    def target(self) -> ColumnType:
+        return column_type(self.type, not_null=self.not_null, choice=self.choice)
+
+    def declared(self, *, key: bool) -> str:
+        """Its type in ClickHouse. All but keys and arrays can be NULL: a table may lose its NOT NULL at any time."""
+        return self.target.clickhouse if key or not self.target.nullable_allowed else nullable(self.target.clickhouse)
+
+
+class Shape(msgspec.Struct, frozen=True, dict=True):
+    """The columns in PostgreSQL's order, and the names of those that make the key; no key: the whole row counts."""
+
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @cached_property
+    def key_places(self) -> tuple[int, ...]:
+        """Where the columns of the key stand among all."""
+        places = {column.name: place for place, column in enumerate(self.columns)}
+        return tuple(places[name] for name in self.key)
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Shape:
+        return msgspec.json.decode(text, type=cls)
+
+    def fits(self, definition: Definition) -> bool:
+        """Whether the stream now sends exactly these columns."""
+        sent = [(column.name, column.oid, column.typmod) for column in definition.columns]
+        return sent == [(column.name, column.oid, column.typmod) for column in self.columns]
+
+    def check(self, table: str) -> Shape:
+        """Itself. Raises InvalidConfiguration for a column whose name the mirror needs, or whose choice is none."""
+        for column in self.columns:
+            if column.name in RESERVED:
+                raise InvalidConfiguration(
+                    f"{table} cannot be mirrored: it has a column {column.name}.",
+                    "The change stream has a column of that name.",
+                    "Leave the column out, or rename it.",
+                )
+            try:
+                column.target  # noqa: B018
+            except Error as error:
+                raise InvalidConfiguration(f"{table}.{column.name}: {error.message}", error.detail, error.hint) from error
+        return self
+
+
+def nullable(type_: str) -> str:
+    inner = type_.removeprefix("LowCardinality(")
+    return f"LowCardinality(Nullable({inner.removesuffix(')')}))" if inner != type_ else f"Nullable({type_})"

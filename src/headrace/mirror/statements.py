@@ -1,0 +1,335 @@
+"""The ClickHouse statements of one mirrored table. Text in, text out: nothing here runs one.
+
+Column n of the table is called `c<n>` in what travels and in the staging table, so that no name of the application's can
+clash with a name of ours; the tables that people read have the application's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.mirror.shape import Column, Shape
+
+STORAGE: Final = (
+    "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
+)
+PLACE: Final = "_lsn, _ordinal"
+_IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
+INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
+# Rows that changes begin from: one that stood there before the slice, and one that was copied after its key had changed.
+STOOD, COPIED = 1, 0
+_WINDOW_ROWS: Final = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+BOOKKEEPING: Final = (
+    ("_operation", "LowCardinality(String)"),
+    ("_sign", "Int8"),
+    ("_lsn", "UInt64"),
+    ("_ordinal", "UInt32"),
+    ("_batch", "UInt64"),
+    ("_xid", "UInt32"),
+    ("_committed_at", "DateTime64(6, 'UTC')"),
+)
+# What every staged change says beside its values; `prepare` makes these columns.
+STAGED: Final = (
+    ("_kind", "UInt8"),
+    ("_lsn", "UInt64"),
+    ("_ordinal", "UInt32"),
+    ("_xid", "UInt32"),
+    ("_committed_at", "DateTime64(6, 'UTC')"),
+    ("_unchanged", "Array(UInt16)"),
+    ("_moved", "UInt8"),
+    ("_chain", "UInt32"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """One generation of a mirrored table: what it is called, and the statements that make, change and read it."""
+
+    database: str
+    name: str
+    generation: int
+    shape: Shape
+
+    # names
+
+    @property
+    def view(self) -> str:
+        return self._qualified(self.name)
+
+    @property
+    def changes_view(self) -> str:
+        return self._qualified(f"{self.name}_changes")
+
+    @property
+    def rows(self) -> str:
+        return self._qualified(f"{self.name}__rows_{self.generation}")
+
+    @property
+    def changes(self) -> str:
+        return self._qualified(f"{self.name}__changes_{self.generation}")
+
+    @property
+    def staging(self) -> str:
+        return self._qualified(f"{self.name}__staging_{self.generation}")
+
+    def _qualified(self, name: str) -> str:
+        return f"{quoted(self.database)}.{quoted(name)}"
+
+    # making
+
+    def create(self) -> list[str]:
+        """The three tables; running them again changes nothing."""
+        shape = self.shape
+        columns = [f"{quoted(column.name)} {self._declared(column)}" for column in shape.columns]
+        changes = ", ".join([*columns, *(f"{name} {type_}" for name, type_ in BOOKKEEPING)])
+        rows = ", ".join([*columns, "_version UInt128", "_is_deleted UInt8"])
+        staged = [f"{name} {type_}" for name, type_ in (*STAGED, ("_batch", "UInt64"))]
+        staged += [f"c{place} {column.declared(key=False)}" for place, column in enumerate(shape.columns)]
+        staged += [f"root{place} {shape.columns[place].declared(key=True)}" for place in shape.key_places]
+        key = ", ".join(map(quoted, shape.key))
+        return [
+            f"CREATE TABLE IF NOT EXISTS {self.staging} ({', '.join(staged)}) ENGINE = MergeTree "
+            f"ORDER BY (_batch, {PLACE}) {STORAGE}",
+            f"CREATE TABLE IF NOT EXISTS {self.changes} ({changes}) ENGINE = MergeTree "
+            f"ORDER BY (_batch, {PLACE}) {STORAGE}",
+            f"CREATE TABLE IF NOT EXISTS {self.rows} ({rows}) ENGINE = ReplacingMergeTree(_version, _is_deleted) "
+            f"ORDER BY ({key}) {STORAGE}",
+        ]
+
+    def publish(self, since_batch: int) -> list[str]:
+        """The two views that people read, over this generation."""
+        columns = self._columns()
+        return [
+            f"CREATE OR REPLACE VIEW {self.view} AS SELECT {columns} FROM {self.rows} FINAL",
+            f"CREATE OR REPLACE VIEW {self.changes_view} AS SELECT {columns}, {_names(BOOKKEEPING)} "
+            f"FROM {self.changes} WHERE _batch > {since_batch}",
+        ]
+
+    def drop(self) -> list[str]:
+        """Drops the tables of this generation."""
+        return [f"DROP TABLE IF EXISTS {table} SYNC" for table in (self.staging, self.changes, self.rows)]
+
+    def drop_views(self) -> list[str]:
+        return [f"DROP VIEW IF EXISTS {view} SYNC" for view in (self.view, self.changes_view)]
+
+    # loading
+
+    def stage(self) -> str:
+        """Puts the changes of a batch, as `prepare` gives them, into the staging table: all that can be held."""
+        columns = [*(name for name, _ in STAGED), "_batch"]
+        values = [*(name for name, _ in STAGED), "{batch:UInt64}"]
+        for place, column in enumerate(self.shape.columns):
+            columns.append(f"c{place}")
+            values.append(column.target.value(f"c{place}"))
+        for place in self.shape.key_places:
+            columns.append(f"root{place}")
+            values.append(f"assumeNotNull({self.shape.columns[place].target.value(f'root{place}')})")
+        return (
+            f"INSERT INTO {self.staging} ({', '.join(columns)}) SELECT {', '.join(values)} "
+            f"FROM input('{_escaped(self._staged_structure())}') WHERE {self._fits()} FORMAT ArrowStream"
+        )
+
+    def insert(self, *, verify: bool) -> str:
+        """Puts the inserts of a batch straight into the changes: there is nothing before them that could be missed."""
+        columns = [column.name for column in self.shape.columns]
+        values = [self._value(place, column) for place, column in enumerate(self.shape.columns)]
+        missing = f" AND {self._missing()}" if verify else ""
+        return (
+            f"INSERT INTO {self.changes} ({', '.join(map(quoted, columns))}, {_names(BOOKKEEPING)}) "
+            f"SELECT {', '.join(values)}, 'insert', 1, {PLACE}, {{upto:UInt64}}, _xid, _committed_at "
+            f"FROM input('{_escaped(self._staged_structure())}') WHERE {self._fits()}{missing} FORMAT ArrowStream"
+        )
+
+    def letters(self) -> str:
+        """Puts the changes of a batch with a value that its column cannot hold into the dead letters, with their key."""
+        reasons = ", ".join(
+            f"NOT ({self._fits_one(place, column)}), 'Column {_escaped(column.name)}: {_escaped(column.target.clickhouse)} "
+            f"cannot hold the value.'"
+            for place, column in enumerate(self.shape.columns)
+            if self._fits_one(place, column) != "1"
+        )
+        named = ", ".join(f"'{_escaped(column.name)}', c{place}" for place, column in enumerate(self.shape.columns))
+        return (
+            "INSERT INTO headrace.dead_letters (source, target, lsn, ordinal, batch, status, reason, raw) "
+            "SELECT {source:String}, {target:String}, _lsn, _ordinal, {batch:UInt64}, 'waiting', "
+            f"multiIf({reasons}, ''), toJSONString(map({named})) "
+            f"FROM input('{_escaped(self._staged_structure())}') WHERE NOT ({self._fits()}) FORMAT ArrowStream"
+        )
+
+    def change(self, *, fill: bool, catching_up: bool, verify: bool) -> str:
+        """Computes the changes of a slice of staged batches: each with the image before it and the one after it.
+
+        `fill`: some values were left out and are taken from the image before. `catching_up`: the rows may be newer than
+        the changes, since they were copied later.
+        """
+        images = self._images(fill=fill, catching_up=catching_up)
+        values = ", ".join(
+            f"tupleElement(tupleElement(image, 3), {place + 1})" for place in range(len(self.shape.columns))
+        )
+        return (
+            f"INSERT INTO {self.changes} ({self._columns()}, {_names(BOOKKEEPING)}) "
+            f"SELECT {values}, image.1, image.2, {PLACE}, _at_batch, _xid, _committed_at "
+            f"FROM ({images})" + (f" WHERE {self._missing('image.2')}" if verify else "")
+        )
+
+    def advance(self) -> str:
+        """Applies the changes of a slice to the rows. Repeating it changes nothing."""
+        return (
+            f"INSERT INTO {self.rows} ({self._columns()}, _version, _is_deleted) "
+            f"SELECT {self._columns()}, {_version('_lsn', '_ordinal')}, _sign < 0 "
+            f"FROM {self.changes} WHERE {_IN_SLICE} AND _operation != 'update_before'"
+        )
+
+    def truncate(self) -> str:
+        """The changes that a TRUNCATE makes: a delete for every row, but for those that an earlier attempt wrote."""
+        key = f"tuple({', '.join(map(quoted, self.shape.key))})"
+        return (
+            f"INSERT INTO {self.changes} ({self._columns()}, {_names(BOOKKEEPING)}) "
+            f"SELECT {self._columns()}, 'delete', -1, {{lsn:UInt64}}, {{ordinal:UInt32}}, {{upto:UInt64}}, 0, "
+            f"{{committed_at:DateTime64(6, 'UTC')}} FROM {self.rows} FINAL "
+            f"WHERE {key} NOT IN (SELECT {key} FROM {self.changes} WHERE {_IN_SLICE})"
+        )
+
+    def copy(self, floor_lsn: int) -> str:
+        """Puts copied rows, as PostgreSQL's COPY gives them, into the rows: older than every change behind the floor."""
+        structure = ", ".join(f"c{place} Nullable(String)" for place in range(len(self.shape.columns)))
+        values = [self._value(place, column) for place, column in enumerate(self.shape.columns)]
+        fits = " AND ".join(self._conditions(enumerate(self.shape.columns))) or "1"
+        return (
+            f"INSERT INTO {self.rows} ({self._columns()}, _version, _is_deleted) "
+            f"SELECT {', '.join(values)}, toUInt128('{copied_version(floor_lsn)}'), 0 "
+            f"FROM input('{structure}') WHERE {fits} FORMAT TSV"
+        )
+
+    # parts
+
+    def _images(self, *, fill: bool, catching_up: bool) -> str:
+        """One row for each image of each change: (operation, sign, the values).
+
+        Of a change whose left-out values nobody knows no image can be made: a later change of the row has them.
+        """
+        window = f"OVER (PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE} {_WINDOW_ROWS})"
+        carried = f"_kind, {PLACE}, _at_batch, _xid, _committed_at, _moved"
+        fillable = [place for place in range(len(self.shape.columns)) if place not in self.shape.key_places and fill]
+        after = ", ".join(
+            f"argMaxIf(tuple(c{place}), tuple({PLACE}), {_present(place)}) {window}.1" if place in fillable else f"c{place}"
+            for place in range(len(self.shape.columns))
+        )
+        known = " AND ".join(f"countIf({_present(place)}) {window} > 0" for place in fillable) or "1"
+        filled = (
+            f"SELECT {carried}, {', '.join(self._roots())}, _chain, {known} AS known, tuple({after}) AS after, "
+            f"_kind NOT IN ({DELETE}, {COPIED}) AS is_there FROM ({self._staged(catching_up=catching_up)})"
+        )
+        paired = f"SELECT {carried}, known, after, lagInFrame(tuple(is_there, after), 1) {window} AS before FROM ({filled})"
+        insert, delete = "('insert', toInt8(1), after)", "('delete', toInt8(-1), before.2)"
+        update = "('update_before', toInt8(-1), before.2), ('update_after', toInt8(1), after)"
+        return (
+            f"SELECT {PLACE}, _at_batch, _xid, _committed_at, arrayJoin(multiIf("
+            f"_kind IN ({STOOD}, {COPIED}) OR (NOT known AND _kind != {DELETE}), [], "
+            f"_kind = {DELETE}, if(before.1, [{delete}], []), "
+            f"_kind = {INSERT} OR NOT before.1, [{insert}], "
+            f"_moved, [{delete}, {insert}], [{update}])) AS image FROM ({paired})"
+        )
+
+    def _staged(self, *, catching_up: bool) -> str:
+        """The changes of the slice, and the rows that they begin from, as changes that come before all others."""
+        places = range(len(self.shape.columns))
+        roots = ", ".join(self._roots())
+        named = list(zip(self.shape.key, self.shape.key_places, strict=True))
+        staged = f"{self.staging} WHERE {_IN_SLICE}" + (" AND _lsn >= {floor:UInt64}" if catching_up else "")
+        values = ", ".join(f"c{place}" for place in places)
+        listed = f"{values}, {roots}, _kind, {PLACE}, _at_batch, _xid, _committed_at, _unchanged, _moved, _chain"
+        blank = (
+            f"toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, toUInt32(0) AS _xid, "
+            f"toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, toUInt8(0) AS _moved"
+        )
+        key = f"({', '.join(quoted(name) for name in self.shape.key)})"
+        begun = f"SELECT {roots} FROM {staged} AND _kind != {INSERT} AND _chain = 0"
+        parts = [
+            f"SELECT {listed} FROM (SELECT *, _batch AS _at_batch FROM {staged} LIMIT 1 BY {PLACE})",
+            f"SELECT {self._stored('')}, {', '.join(f'{quoted(name)} AS root{place}' for name, place in named)}, "
+            f"toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain FROM {self.rows} FINAL WHERE {key} IN ({begun})",
+        ]
+        if catching_up:
+            # A row that was copied after its key had changed stands under its new key already.
+            new = ", ".join(f"assumeNotNull(c{place}) AS new{place}" for _, place in named)
+            moved = f"SELECT {roots}, _chain, {new} FROM {staged} AND _moved LIMIT 1 BY {PLACE}"
+            on = " AND ".join(f"moved.new{place} = copied.{quoted(name)}" for name, place in named)
+            keys = ", ".join(f"assumeNotNull(c{place})" for _, place in named)
+            copied = f"SELECT * FROM {self.rows} FINAL WHERE {key} IN (SELECT {keys} FROM {staged} AND _moved)"
+            parts.append(
+                f"SELECT {self._stored('copied.')}, {roots}, toUInt8({COPIED}) AS _kind, {blank}, _chain "
+                f"FROM ({moved}) AS moved INNER JOIN ({copied}) AS copied ON {on}"
+            )
+        return " UNION ALL ".join(parts)
+
+    def _stored(self, prefix: str) -> str:
+        """The columns of the rows with the names and types of the staging table."""
+        return ", ".join(
+            f"CAST({prefix}{quoted(column.name)}, '{_escaped(column.declared(key=False))}') AS c{place}"
+            for place, column in enumerate(self.shape.columns)
+        )
+
+    def _roots(self) -> list[str]:
+        return [f"root{place}" for place in self.shape.key_places]
+
+    def _missing(self, sign: str = "toInt8(1)") -> str:
+        return (
+            f"(_lsn, _ordinal, {sign}) NOT IN "
+            f"(SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {_IN_SLICE})"
+        )
+
+    def _columns(self) -> str:
+        return ", ".join(quoted(column.name) for column in self.shape.columns)
+
+    def _declared(self, column: Column) -> str:
+        return column.declared(key=column.name in self.shape.key)
+
+    def _value(self, place: int, column: Column) -> str:
+        value = column.target.value(f"c{place}")
+        return f"assumeNotNull({value})" if place in self.shape.key_places else value
+
+    def _staged_structure(self) -> str:
+        columns = [f"{name} {type_}" for name, type_ in STAGED]
+        columns += [f"c{place} Nullable(String)" for place in range(len(self.shape.columns))]
+        columns += [f"root{place} Nullable(String)" for place in self.shape.key_places]
+        return ", ".join(columns)
+
+    def _fits(self) -> str:
+        """Whether all values of a staged change can be held. What was left out, or belongs to a deleted row, can."""
+        return " AND ".join(self._conditions(enumerate(self.shape.columns))) or "1"
+
+    def _conditions(self, columns: Sequence[tuple[int, Column]] | enumerate[Column]) -> list[str]:
+        found = (self._fits_one(place, column) for place, column in columns)
+        return [f"({each})" for each in found if each not in ("1", "true")]
+
+    def _fits_one(self, place: int, column: Column) -> str:
+        return column.target.fits(f"c{place}")
+
+
+def copied_version(floor_lsn: int) -> int:
+    """The version of copied rows: below every change at or behind the floor."""
+    return (floor_lsn << 64) - 1
+
+
+def _present(place: int) -> str:
+    return f"NOT has(_unchanged, {place})"
+
+
+def _version(lsn: str, ordinal: str) -> str:
+    return f"bitOr(bitShiftLeft(toUInt128({lsn}), 64), toUInt128({ordinal}))"
+
+
+def quoted(name: str) -> str:
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _escaped(text: str) -> str:
+    """For the inside of a string literal."""
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _names(columns: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(name for name, _ in columns)
