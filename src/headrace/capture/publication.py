@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from headrace.capture.server import Connection, connect, read_row, read_sql
+from headrace.capture.stream_floor import wait_for_writers
 from headrace.errors import InvalidConfiguration
 from headrace.events.position import Position
 from headrace.telemetry import logger
@@ -36,8 +37,9 @@ async def publish(url: str, publication: str, oids: Collection[int], *, appends:
     """Add these tables to the publication, which is made if it is missing; a repeat changes nothing.
 
     `appends`: to the one for tables that are only appended to; that one must be read too, see `readable_publications`.
-    Takes a weak lock of each table, which waits for VACUUM and for changes of its schema, not for readers and writers.
-    Raises InvalidConfiguration when the role may not, or the publication does not publish what it should; Unavailable.
+    The first such call waits for all transactions that write. Takes a weak lock of each table, which waits for VACUUM
+    and for changes of its schema, not for readers and writers. Raises InvalidConfiguration when the role may not, or
+    the publication does not publish what it should; Unavailable.
     """
     name, operations = (appends_publication(publication), APPENDS) if appends else (publication, ALL)
     async with connect(url) as connection:
@@ -104,7 +106,10 @@ async def _prepare(connection: Connection, name: str, operations: str, *, note_b
             sql.SQL("ALTER PUBLICATION {} SET (publish_generated_columns = stored)").format(sql.Identifier(name))
         )
     if note_begin and not _READABLE.fullmatch(row["comment"] or ""):
-        # Behind the commit that made it, also when its maker was killed before it came here.
+        # The log is read with the catalog as it was at each change, and a transaction that is open now may have made
+        # changes before there was the publication. When those have ended, all commits from here on are of later ones.
+        # A maker that is killed before it comes here leaves this to the next.
+        await wait_for_writers(connection)
         end = Position((await read_row(connection, "read_log_end"))["end_lsn"])
         comment = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
         await connection.execute(comment.format(sql.Identifier(name), sql.Literal(f"headrace: readable from {end}")))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from headrace.capture.server import Connection, connect, read_row, read_sql
 from headrace.telemetry import logger
@@ -34,15 +33,17 @@ async def stream_floor(url: str) -> int:
     """
     async with connect(url) as connection:
         end_lsn: int = (await read_row(connection, "read_log_end"))["end_lsn"]
-        transaction: int = (await read_row(connection, "take_transaction"))["transaction"]
-        tell_at = time.monotonic() + _SILENT_S
-        while (await read_row(connection, "read_oldest_running"))["transaction"] < transaction:
-            if time.monotonic() >= tell_at:
-                log.warning("copy_waits_for_transactions", holders=await _read_holders(connection))
-                tell_at = time.monotonic() + _SILENT_S
-            await asyncio.sleep(_POLL_S)
+        await wait_for_writers(connection)
         return end_lsn - 1
 
 
-async def _read_holders(connection: Connection) -> list[dict[str, Any]]:
-    return await (await connection.execute(read_sql("read_holders"))).fetchall()
+async def wait_for_writers(connection: Connection) -> None:
+    """Wait until every transaction has ended that has written, or taken a number, by now."""
+    transaction: int = (await read_row(connection, "take_transaction"))["transaction"]
+    tell_at = time.monotonic() + _SILENT_S
+    while (await read_row(connection, "read_oldest_running"))["transaction"] < transaction:
+        if time.monotonic() >= tell_at:
+            holders = await (await connection.execute(read_sql("read_holders"))).fetchall()
+            log.warning("waiting_for_transactions", holders=holders)
+            tell_at = time.monotonic() + _SILENT_S
+        await asyncio.sleep(_POLL_S)
