@@ -20,6 +20,7 @@ from psycopg import sql
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX
 from headrace.capture.connection import Lost, Refused, SlotAddress
 from headrace.capture.new_slot import NewSlot, create_slot
+from headrace.capture.publication import appends_publication
 from headrace.capture.server import Connection, check_settings, connect, read_row, read_sql
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
 from headrace.events.position import START, Position
@@ -73,14 +74,15 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
 
 
 async def forget_slot(address: SlotAddress) -> None:
-    """Drop slot and publication, so that the next start begins anew. Raises AlreadyRunning while a worker reads it."""
+    """Drop slot and publications, so that the next start begins anew. Raises AlreadyRunning while a worker reads it."""
     async with connect(address.url) as connection:
         slot = await (await connection.execute(read_sql("read_slot"), {"slot": address.slot})).fetchone()
         if slot and slot["active_pid"]:
             raise _in_use(address, slot["active_pid"])
         if slot:
             await connection.execute(read_sql("drop_slot"), {"slot": address.slot})
-        await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(address.publication)))
+        names = map(sql.Identifier, (address.publication, appends_publication(address.publication)))
+        await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.SQL(", ").join(names)))
 
 
 async def check_resume(address: SlotAddress, prepared: Prepared, after: Position) -> int:

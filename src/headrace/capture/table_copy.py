@@ -65,7 +65,7 @@ async def copy_range(
             columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
             table=sql.Identifier(leaf.schema, leaf.name),
             range=sql.SQL(_range(page_begin, page_end)),
-            where=sql.SQL(f" AND ({where})" if where else ""),
+            where=sql.SQL(f" AND ({where}\n)" if where else ""),
         )
         way = _read_libpq if connection.pgconn.ssl_in_use else _read_socket
         try:
@@ -122,6 +122,8 @@ async def _read_socket(connection: Connection, statement: sql.Composed) -> Async
                 filled -= rest
                 if chunk:
                     yield chunk
+        except TimeoutError as error:
+            raise Lost(f"the server sent nothing for {_SILENT_MAX_S:.0f} s") from error
         except OSError as error:
             raise Lost(str(error)) from error
 

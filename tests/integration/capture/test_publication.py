@@ -8,15 +8,16 @@ from uuid import uuid4
 
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.capture_side import Database, read_transaction
+from support.capture_side import Database, read_transaction, until
 
 from headrace.capture.connection import SlotAddress, open_stream
 from headrace.capture.new_slot import create_slot
 from headrace.capture.obstacles import find_obstacles
 from headrace.capture.publication import appends_publication, publish, readable_publications, unpublish
+from headrace.capture.slot import forget_slot
 from headrace.capture.slot_health import slot_health
 from headrace.capture.source_tables import find_tables
-from headrace.errors import InvalidConfiguration
+from headrace.errors import AlreadyRunning, InvalidConfiguration
 
 
 @pytest.fixture
@@ -93,6 +94,16 @@ async def test_an_appended_table_without_key_can_still_be_updated_and_is_read(da
     finally:
         stream.close()
     assert (kinds["I"], kinds["U"]) == (2, 0)
+
+    async def forgotten() -> bool:
+        try:
+            await forget_slot(SlotAddress(database.url, database.name, database.name))
+        except AlreadyRunning:  # the server has not seen its reader leave
+            return False
+        return True
+
+    await until(forgotten)
+    assert not await database.run("SELECT 1 FROM pg_publication")
 
 
 async def test_a_table_without_key_or_with_a_partition_that_differs_is_told(database: Database) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.capture_side import Database, until
+from support.capture_side import Database, read_rows, until
 
 from headrace.capture import table_copy
 from headrace.capture.source_tables import Leaf, SourceTable, find_tables
@@ -233,3 +233,36 @@ async def test_the_floor_waits_for_open_writers_and_not_for_readers(database: Da
         floor = await waiting
         ((end,),) = await database.run("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
         assert 0 < floor < end
+
+
+async def test_every_commit_up_to_the_floor_is_visible_from_then_on(database: Database) -> None:
+    """While many sessions commit: the log says what committed up to there, the table what a snapshot then sees."""
+    source = await database.started(batch_rows_max=100_000)
+    stop = asyncio.Event()
+    appended = 0
+
+    async def write() -> None:
+        nonlocal appended
+        async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
+            while not stop.is_set():
+                appended += 1
+                await connection.execute("INSERT INTO events VALUES ('s', %s, 'Counted', 1, '{}')", [appended])
+
+    writers = [asyncio.create_task(write()) for _ in range(8)]
+    seen: list[tuple[int, set[int]]] = []
+    try:
+        for _ in range(20):
+            floor = await stream_floor(database.url)
+            seen.append((floor, {number for (number,) in await database.run("SELECT version FROM events")}))
+    finally:
+        stop.set()
+        await asyncio.gather(*writers)
+
+    _, batches = await read_rows(source, appended)
+    for batch in batches:
+        for table in batch.inserts.values():
+            for lsn, number in zip(table["_lsn"].to_pylist(), table["version"].to_pylist(), strict=True):
+                for floor, visible in seen:
+                    assert lsn > floor or number in visible
+    assert seen[0][1]
+    assert len(seen[-1][1]) > len(seen[0][1])
