@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from headrace.bus.batch import Batch
+from headrace.capture.connection import Stream
+from headrace.capture.framing import WAL_HEAD_BYTES, find_messages
 from headrace.capture.source import Source
 from headrace.events.position import START, Position
 
@@ -114,6 +118,21 @@ async def read_rows(source: Source, count: int) -> tuple[list[int], list[Batch]]
             for table in handed.inserts.values():
                 numbers += table.column("version").to_pylist()
     return numbers, batches
+
+
+def read_transaction(stream: Stream) -> Counter[str]:
+    """The kinds of all messages up to the first Commit, received in small pieces."""
+    data = bytearray()
+    piece = memoryview(bytearray(100))
+    kinds: Counter[str] = Counter()
+    end = time.monotonic() + DEADLINE_S
+    while not kinds["C"]:
+        assert time.monotonic() < end
+        while count := stream.receive(piece):
+            data += piece[:count]
+        found = find_messages(np.frombuffer(bytes(data), np.uint8), 0, len(data))
+        kinds = Counter(chr(data[start + WAL_HEAD_BYTES]) for start in found.starts)
+    return kinds
 
 
 async def drop_database(server: Database, name: str) -> None:

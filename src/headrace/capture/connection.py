@@ -27,7 +27,7 @@ from headrace.events.position import Position
 CONNECT_MAX_S = 10
 _START_MAX_S = 120.0  # the server reads the slot's state from disk, and may have to build a snapshot
 _UNSENT_BYTES_MAX = 64 << 10
-_KEEPALIVES = {
+KEEPALIVES = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -39,11 +39,15 @@ _HEALS_BY_WAITING = ("08", "53", "57", "58030")  # connection, resources, operat
 
 @dataclass(frozen=True, slots=True)
 class SlotAddress:
-    """Which log to read: a database, a replication slot in it, and a publication that says which tables."""
+    """Which log to read: a database, a replication slot in it, and a publication that says which tables.
+
+    `further` are publications that are read as well; each must have existed where reading begins.
+    """
 
     url: str
     slot: str
     publication: str
+    further: tuple[str, ...] = ()
 
 
 class Lost(Exception):
@@ -80,10 +84,11 @@ def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
     Raises Lost when the server is not there or busy, Refused when it will not have us.
     """
     connection = connect_replication(address.url)
-    names = address.publication.replace('"', '""').replace("'", "''")
+    names = ",".join('"' + name.replace('"', '""') + '"' for name in (address.publication, *address.further))
+    names = names.replace("'", "''")
     command = (
         f'START_REPLICATION SLOT "{address.slot}" LOGICAL {Position(start_lsn)} '
-        f"(proto_version '1', publication_names '\"{names}\"')"
+        f"(proto_version '1', publication_names '{names}')"
     )
     way = LibpqStream if connection.pgconn.ssl_in_use else SocketStream
     try:
@@ -104,7 +109,7 @@ def connect_replication(url: str) -> psycopg.Connection[tuple[object, ...]]:
         application_name="headrace capture",
         connect_timeout=CONNECT_MAX_S,
         gssencmode="disable",  # it would hide the bytes from us, as TLS does
-        **_KEEPALIVES,
+        **KEEPALIVES,
     )
     try:
         return psycopg.Connection.connect(conninfo, autocommit=True)
@@ -144,6 +149,11 @@ def raise_server_error(sqlstate: str, message: str) -> None:
     raise Refused(sqlstate, message)
 
 
+def protocol_message(kind: bytes, payload: bytes) -> bytes:
+    """A message of the wire protocol: its head, then `payload`."""
+    return _HEAD.pack(kind, len(payload) + HEAD_BYTES - 1) + payload
+
+
 def parse_server_error(body: bytes) -> tuple[str, str]:
     """SQLSTATE and text of an ErrorResponse, without its head."""
     fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
@@ -180,7 +190,7 @@ class SocketStream:
         return count
 
     def send(self, payload: bytes) -> None:
-        self._unsent += _HEAD.pack(b"d", len(payload) + 4) + payload
+        self._unsent += protocol_message(b"d", payload)
         self._flush()
 
     def close(self) -> None:
@@ -200,7 +210,7 @@ class SocketStream:
 
     def _start(self, query: bytes) -> None:
         """Send the command, and read up to and including the answer to it, not one byte further."""
-        self._unsent = _HEAD.pack(b"Q", len(query) + 4) + query
+        self._unsent = protocol_message(b"Q", query)
         deadline = time.monotonic() + _START_MAX_S
         while True:
             kind, length = _HEAD.unpack(self._read_exactly(HEAD_BYTES, deadline))
@@ -272,7 +282,7 @@ class LibpqStream:
             raise Lost("the server ended the stream")
         if count == 0:
             return False
-        self._rest = memoryview(_HEAD.pack(b"d", count + 4) + bytes(data))
+        self._rest = memoryview(protocol_message(b"d", bytes(data)))
         return True
 
 

@@ -49,7 +49,17 @@ class Found(NamedTuple):
 
 def find_messages(data: Bytes, begin: int, end: int) -> Found:
     """The complete messages in `data[begin:end]`; one must start at `begin`. Corrupt for an impossible length."""
-    starts, ends = _likely_wal_data(data, begin, end)
+    return _find(data, begin, end, WAL_HEAD_BYTES, _WAL_DATA)
+
+
+def find_copy_data(data: Bytes, begin: int, end: int) -> Found:
+    """As `find_messages`, where CopyData is a COPY's and has no head of its own: `starts` and `ends` are all of it."""
+    return _find(data, begin, end, HEAD_BYTES, None)
+
+
+def _find(data: Bytes, begin: int, end: int, bytes_min: int, marker: int | None) -> Found:
+    """Tells apart CopyData of at least `bytes_min` bytes that begins with `marker`, and all other messages."""
+    starts, ends = _likely(data, begin, end, bytes_min, marker)
     breaks = np.flatnonzero(ends[:-1] != starts[1:])
     if not len(breaks) and len(starts) and starts[0] == begin and ends[-1] == end:  # the common case, and much cheaper
         return Found(starts, ends, [], end)
@@ -67,7 +77,8 @@ def find_messages(data: Bytes, begin: int, end: int) -> Found:
         length = message_bytes(data, at, end)
         if length is None or at + length > end:
             return Found(_concatenate([run[0] for run in runs]), _concatenate([run[1] for run in runs]), others, at)
-        if length > WAL_HEAD_BYTES and data[at] == _COPY_DATA and data[at + HEAD_BYTES] == _WAL_DATA:
+        marked = length > bytes_min and (marker is None or data[at + HEAD_BYTES] == marker)
+        if marked and data[at] == _COPY_DATA:
             runs.append((np.array([at]), np.array([at + length])))  # 16 MiB or more
         else:
             others.append((at, at + length))
@@ -84,18 +95,19 @@ def message_bytes(data: Bytes, at: int, end: int) -> int | None:
     return 1 + int(length)
 
 
-def _likely_wal_data(data: Bytes, begin: int, end: int) -> tuple[Ints, Ints]:
-    """Every place that looks like a complete WAL data message, and where it would end. Some are a coincidence."""
+def _likely(data: Bytes, begin: int, end: int, bytes_min: int, marker: int | None) -> tuple[Ints, Ints]:
+    """Every place that looks like such a message, complete, and where it would end. Some are a coincidence."""
     window = data[begin:end]
     if len(window) < _LOOK_BYTES:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     alike = window[: 1 - _LOOK_BYTES] == _COPY_DATA
     alike &= window[1 : 2 - _LOOK_BYTES] == 0
     starts = np.flatnonzero(alike)
-    starts = starts[window[starts + HEAD_BYTES] == _WAL_DATA]
+    if marker is not None:
+        starts = starts[window[starts + HEAD_BYTES] == marker]
     lengths = big_endian(window, 32)[starts + 1].astype(np.int64)
     following = starts + 1 + lengths
-    real = (lengths >= WAL_HEAD_BYTES) & (following <= len(window))
+    real = (lengths >= bytes_min) & (following <= len(window))
     return starts[real] + begin, following[real] + begin
 
 

@@ -28,8 +28,9 @@ def create_slot(address: SlotAddress) -> NewSlot:
     try:
         run = connection.pgconn.exec_
         _checked(run(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        command = f'CREATE_REPLICATION_SLOT "{address.slot}" LOGICAL pgoutput USE_SNAPSHOT'
-        created = _checked(run(command.encode()))
+        # From 17 on a standby that takes over can have the slot as well.
+        options = "(SNAPSHOT 'use', FAILOVER true)" if connection.info.server_version >= 170_000 else "USE_SNAPSHOT"
+        created = _checked(run(f'CREATE_REPLICATION_SLOT "{address.slot}" LOGICAL pgoutput {options}'.encode()))
         seen = _checked(run(b"SELECT pg_current_snapshot()::text"))
         _checked(run(b"COMMIT"))
         begins_at = Position.parse((created.get_value(0, 1) or b"").decode()).lsn

@@ -10,37 +10,27 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX
-from headrace.capture.connection import CONNECT_MAX_S, Lost, Refused, SlotAddress, refused_sqlstate
+from headrace.capture.connection import Lost, Refused, SlotAddress
 from headrace.capture.new_slot import NewSlot, create_slot
+from headrace.capture.publication import appends_publication
+from headrace.capture.server import Connection, check_settings, connect, read_row, read_sql
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
 from headrace.events.position import START, Position
 from headrace.telemetry import logger
 
 log = logger(__name__)
 
-VERSION_MIN = 14
-_STATEMENT_MAX_S = 60
 _POLL_S = 0.05
 _BEGINS = re.compile(r"headrace: slot (\S+) begins at (\S+) behind (\S+)")
 _PLUGIN = "pgoutput"
-_WAL_LEVEL_HINT = (
-    "Run ALTER SYSTEM SET wal_level = 'logical'; and restart PostgreSQL. Amazon RDS and Aurora: set "
-    "rds.logical_replication = 1 in the parameter group and reboot. Google Cloud SQL: set the flag "
-    "cloudsql.logical_decoding = on."
-)
-
-_Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +51,8 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
     `takeover_s` is how long to wait for a slot that another connection holds: after a crash the server needs a moment
     to notice. Raises InvalidConfiguration, AlreadyRunning, Corrupt for a slot that PostgreSQL gave up, Unavailable.
     """
-    async with _connect(address.url) as connection:
-        server = await _check_server(connection)
+    async with connect(address.url) as connection:
+        server = await check_settings(connection)
         comment = await _prepare_publication(connection, address, tables)
         slot = await _read_slot(connection, address)
         begin = _read_begin(address, comment)
@@ -71,7 +61,7 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
                 raise _foreign(address)
             # Its maker was killed before it could say where it begins; nothing was read from it.
             await _wait_until_free(connection, address, takeover_s)
-            await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
+            await connection.execute(read_sql("drop_slot"), {"slot": address.slot})
             slot = None
         created = slot is None or begin is None
         if created:
@@ -84,20 +74,15 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
 
 
 async def forget_slot(address: SlotAddress) -> None:
-    """Drop slot and publication, so that the next start begins anew. Raises AlreadyRunning while a worker reads it."""
-    async with _connect(address.url) as connection:
-        slot = await (await connection.execute(_read_sql("read_slot"), {"slot": address.slot})).fetchone()
+    """Drop slot and publications, so that the next start begins anew. Raises AlreadyRunning while a worker reads it."""
+    async with connect(address.url) as connection:
+        slot = await (await connection.execute(read_sql("read_slot"), {"slot": address.slot})).fetchone()
         if slot and slot["active_pid"]:
             raise _in_use(address, slot["active_pid"])
         if slot:
-            await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
-        await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(address.publication)))
-
-
-async def check_server(url: str) -> None:
-    """Whether changes can be captured from this server at all. Changes nothing; raises as `prepare_slot` does."""
-    async with _connect(url) as connection:
-        await _check_server(connection)
+            await connection.execute(read_sql("drop_slot"), {"slot": address.slot})
+        names = map(sql.Identifier, (address.publication, appends_publication(address.publication)))
+        await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.SQL(", ").join(names)))
 
 
 async def check_resume(address: SlotAddress, prepared: Prepared, after: Position) -> int:
@@ -105,7 +90,7 @@ async def check_resume(address: SlotAddress, prepared: Prepared, after: Position
 
     PostgreSQL itself starts a slot that is ahead without a word, and the changes between are gone.
     """
-    async with _connect(address.url) as connection:
+    async with connect(address.url) as connection:
         slot = await _read_slot(connection, address)
         if slot is None:
             raise _missing(address)
@@ -114,7 +99,7 @@ async def check_resume(address: SlotAddress, prepared: Prepared, after: Position
         # it was made anew, also when the process that made it was killed before it could find out.
         expected = prepared.begins_at if after.lsn <= LSN_MAX else after.lsn + 1
         if prepared.created and after != START:
-            await connection.execute(_read_sql("drop_slot"), {"slot": address.slot})
+            await connection.execute(read_sql("drop_slot"), {"slot": address.slot})
             raise _gap(address, after, "The slot was missing, and a new one holds nothing of what was before it.")
         if confirmed > expected:
             raise _gap(address, after, f"The slot is confirmed up to {Position(confirmed)} already.")
@@ -126,8 +111,8 @@ async def check_resume(address: SlotAddress, prepared: Prepared, after: Position
 async def explain_refusal(address: SlotAddress, sqlstate: str, message: str) -> Error:
     """Why the server ended the stream for good, as the error that tells what to do."""
     try:
-        async with _connect(address.url) as connection:
-            await _check_server(connection)
+        async with connect(address.url) as connection:
+            await check_settings(connection)
             slot = await _read_slot(connection, address)
             if slot is None:
                 return _missing(address)
@@ -140,7 +125,7 @@ async def explain_refusal(address: SlotAddress, sqlstate: str, message: str) -> 
     return Unavailable("PostgreSQL ended the replication stream.", f"{message} (SQLSTATE {sqlstate or 'none'})")
 
 
-async def _explain_publication(connection: _Connection, address: SlotAddress, message: str) -> Error:
+async def _explain_publication(connection: Connection, address: SlotAddress, message: str) -> Error:
     """PostgreSQL looks a publication up as it was when the change was made, so it can exist and be missing."""
     if await _read_publication(connection, address) is None:
         return InvalidConfiguration(
@@ -155,60 +140,7 @@ async def _explain_publication(connection: _Connection, address: SlotAddress, me
     )
 
 
-@asynccontextmanager
-async def _connect(url: str) -> AsyncIterator[_Connection]:
-    try:
-        connection = await psycopg.AsyncConnection.connect(
-            url,
-            autocommit=True,
-            row_factory=dict_row,
-            connect_timeout=CONNECT_MAX_S,
-            application_name="headrace capture",
-        )
-        async with connection:
-            await connection.execute(f"SET statement_timeout = '{_STATEMENT_MAX_S}s'")
-            yield connection
-    except psycopg.errors.QueryCanceled as error:
-        raise Unavailable(
-            f"PostgreSQL did not answer within {_STATEMENT_MAX_S} s.",
-            str(error),
-            "A new slot waits for all running transactions: look for long ones in pg_stat_activity.",
-        ) from error
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ConfigurationLimitExceeded) as error:
-        raise InvalidConfiguration(
-            "PostgreSQL refuses to set up replication.", str(error), "Grant the right, or raise max_replication_slots."
-        ) from error
-    except psycopg.errors.UndefinedTable as error:
-        raise InvalidConfiguration("A table to capture does not exist.", str(error), "Create it first.") from error
-    except psycopg.OperationalError as error:
-        if refused_sqlstate(error):
-            raise InvalidConfiguration(
-                "PostgreSQL does not let us in.", str(error).strip(), "Correct postgres.url or the role."
-            ) from error
-        raise Unavailable("PostgreSQL cannot be reached.", str(error).strip(), "Start it, or wait.") from error
-
-
-async def _check_server(connection: _Connection) -> dict[str, Any]:
-    server = await _read_one(connection, "read_server")
-    if server["version"] < VERSION_MIN * 10_000:
-        raise InvalidConfiguration(
-            f"PostgreSQL {server['version'] // 10_000} is too old.",
-            f"Capture needs {VERSION_MIN} or later.",
-            "Upgrade it.",
-        )
-    if server["is_standby"]:
-        raise InvalidConfiguration("This PostgreSQL is a standby.", hint="Let postgres.url name the primary.")
-    if server["wal_level"] != "logical":
-        raise InvalidConfiguration(f"wal_level is {server['wal_level']}, not logical.", hint=_WAL_LEVEL_HINT)
-    if not server["may_replicate"]:
-        raise InvalidConfiguration(
-            f"The role {server['role']} may not replicate.",
-            hint=f"Run ALTER ROLE {server['role']} REPLICATION; Amazon RDS: GRANT rds_replication TO {server['role']};",
-        )
-    return server
-
-
-async def _prepare_publication(connection: _Connection, address: SlotAddress, tables: Sequence[str]) -> str | None:
+async def _prepare_publication(connection: Connection, address: SlotAddress, tables: Sequence[str]) -> str | None:
     """Make the publication, or add to it what is missing; returns its comment."""
     publication = await _read_publication(connection, address)
     name = sql.Identifier(address.publication)
@@ -232,9 +164,9 @@ async def _prepare_publication(connection: _Connection, address: SlotAddress, ta
     return comment
 
 
-async def _check_numbers(connection: _Connection) -> None:
+async def _check_numbers(connection: Connection) -> None:
     """What lies before the slot is told by transaction numbers: those of another server would hide events."""
-    if (await _read_one(connection, "read_future"))["is_restored"]:
+    if (await read_row(connection, "read_future"))["is_restored"]:
         raise Corrupt(
             "The event store was restored from another server: its transaction numbers are not this server's.",
             "Events that are older than the slot could not be told from later ones, and would be left out.",
@@ -244,7 +176,7 @@ async def _check_numbers(connection: _Connection) -> None:
         )
 
 
-async def _create_slot(connection: _Connection, address: SlotAddress) -> NewSlot:
+async def _create_slot(connection: Connection, address: SlotAddress) -> NewSlot:
     """Make the slot, and write down where it begins: what lies before is read from the tables."""
     await _note(connection, address, _making(address))
     try:
@@ -265,7 +197,7 @@ async def _create_slot(connection: _Connection, address: SlotAddress) -> NewSlot
     return begin
 
 
-async def _note(connection: _Connection, address: SlotAddress, text: str) -> None:
+async def _note(connection: Connection, address: SlotAddress, text: str) -> None:
     """Write something down about the slot; PostgreSQL has no comments on slots, so it stands at the publication."""
     statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
     await connection.execute(statement.format(sql.Identifier(address.publication), sql.Literal(text)))
@@ -289,7 +221,7 @@ def _read_begin(address: SlotAddress, comment: str | None) -> NewSlot | None:
     return NewSlot(Position.parse(note[2]).lsn, note[3])
 
 
-async def _wait_until_free(connection: _Connection, address: SlotAddress, takeover_s: float) -> None:
+async def _wait_until_free(connection: Connection, address: SlotAddress, takeover_s: float) -> None:
     deadline = time.monotonic() + takeover_s
     while (slot := await _read_slot(connection, address)) and slot["active_pid"]:
         if time.monotonic() > deadline:
@@ -297,9 +229,9 @@ async def _wait_until_free(connection: _Connection, address: SlotAddress, takeov
         await asyncio.sleep(_POLL_S)
 
 
-async def _read_slot(connection: _Connection, address: SlotAddress) -> dict[str, Any] | None:
+async def _read_slot(connection: Connection, address: SlotAddress) -> dict[str, Any] | None:
     """The slot, None when there is none. Raises for a slot that we cannot read from."""
-    rows = await (await connection.execute(_read_sql("read_slot"), {"slot": address.slot})).fetchall()
+    rows = await (await connection.execute(read_sql("read_slot"), {"slot": address.slot})).fetchall()
     if not rows:
         return None
     slot = rows[0]
@@ -319,19 +251,9 @@ async def _read_slot(connection: _Connection, address: SlotAddress) -> dict[str,
     return slot
 
 
-async def _read_publication(connection: _Connection, address: SlotAddress) -> dict[str, Any] | None:
-    cursor = await connection.execute(_read_sql("read_publication"), {"publication": address.publication})
+async def _read_publication(connection: Connection, address: SlotAddress) -> dict[str, Any] | None:
+    cursor = await connection.execute(read_sql("read_publication"), {"publication": address.publication})
     return await cursor.fetchone()
-
-
-async def _read_one(connection: _Connection, name: str, **parameters: object) -> dict[str, Any]:
-    row = await (await connection.execute(_read_sql(name), parameters or None)).fetchone()
-    assert row is not None
-    return row
-
-
-def _read_sql(name: str) -> sql.SQL:
-    return sql.SQL((resources.files(__package__) / "sql" / f"{name}.sql").read_text())
 
 
 def _identifiers(tables: Sequence[str]) -> sql.Composed:

@@ -15,7 +15,7 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from headrace.capture.slot import check_server
+from headrace.capture.server import check_server
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, run
 from headrace.dashboards.definition import check_columns
 from headrace.errors import Error, Unavailable

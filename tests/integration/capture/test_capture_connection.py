@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import numpy as np
 import psycopg
 import pytest
-from support.capture_side import DEADLINE_S, MIB, Database, new_database, read_rows, until
+from support.capture_side import MIB, Database, new_database, read_rows, read_transaction, until
 
 from headrace.bus.batch import Batch
-from headrace.capture.connection import LibpqStream, Lost, Refused, SocketStream, Stream
-from headrace.capture.framing import WAL_HEAD_BYTES, find_messages
+from headrace.capture.connection import LibpqStream, Lost, Refused, SocketStream
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.events.position import START
 
@@ -173,18 +169,3 @@ async def test_both_ways_to_read_give_the_same_bytes(
         await asyncio.to_thread(lambda: way(connection, command.replace(database.name, "missing")))
     assert caught.value.sqlstate == "42704"
     connection.close()
-
-
-def read_transaction(stream: Stream) -> Counter[str]:
-    """The kinds of all messages up to the first Commit, received in small pieces."""
-    data = bytearray()
-    piece = memoryview(bytearray(100))
-    kinds: Counter[str] = Counter()
-    end = time.monotonic() + DEADLINE_S
-    while not kinds["C"]:
-        assert time.monotonic() < end
-        while count := stream.receive(piece):
-            data += piece[:count]
-        found = find_messages(np.frombuffer(bytes(data), np.uint8), 0, len(data))
-        kinds = Counter(chr(data[start + WAL_HEAD_BYTES]) for start in found.starts)
-    return kinds

@@ -1,0 +1,189 @@
+"""Publishing tables, what is in the way of it, and reading two publications through one slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from psycopg.conninfo import make_conninfo
+from support.capture_side import Database, read_transaction, until
+
+from headrace.capture.connection import SlotAddress, open_stream
+from headrace.capture.new_slot import create_slot
+from headrace.capture.obstacles import find_obstacles
+from headrace.capture.publication import appends_publication, publish, readable_publications, unpublish
+from headrace.capture.slot import forget_slot
+from headrace.capture.slot_health import slot_health
+from headrace.capture.source_tables import find_tables
+from headrace.errors import AlreadyRunning, InvalidConfiguration
+
+
+@pytest.fixture
+async def role(database: Database) -> AsyncIterator[str]:
+    """A role that may log in and replicate, and nothing else."""
+    name = f"mirror_{uuid4().hex[:8]}"
+    await database.run(f"CREATE ROLE {name} LOGIN REPLICATION PASSWORD 'secret'")
+    yield name
+    await database.run(f"DROP OWNED BY {name} CASCADE")
+    await database.run(f"DROP ROLE {name}")
+
+
+async def published(database: Database, publication: str) -> list[str]:
+    rows = await database.run(
+        "SELECT tablename::text FROM pg_publication_tables WHERE pubname = %s ORDER BY 1", publication
+    )
+    return [name for (name,) in rows]
+
+
+async def oids(database: Database, *patterns: str) -> list[int]:
+    return [table.oid for table in await find_tables(database.url, patterns)]
+
+
+async def test_publishing_and_unpublishing_twice_changes_nothing(database: Database) -> None:
+    await database.run(
+        'CREATE TABLE "Odd one" (id int PRIMARY KEY); CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);'
+        "CREATE TABLE part PARTITION OF parts DEFAULT"
+    )
+    found = await oids(database, "public.Odd one", "public.parts")
+    for _ in range(2):
+        await publish(database.url, database.name, found)
+        assert await published(database, database.name) == ["Odd one", "parts"]
+    await database.run("DROP TABLE parts")
+    for _ in range(2):
+        await unpublish(database.url, database.name, found)
+        assert await published(database, database.name) == []
+
+
+async def test_a_publication_for_all_tables_needs_none_by_name(database: Database) -> None:
+    await database.run(f"CREATE PUBLICATION {database.name} FOR ALL TABLES WITH (publish_via_partition_root = true)")
+    await publish(database.url, database.name, await oids(database, "public.events"))
+    assert await published(database, database.name) == ["events"]
+
+
+async def test_a_publication_that_leaves_out_deletes_is_refused(database: Database) -> None:
+    await database.run(f"CREATE PUBLICATION {database.name} WITH (publish = 'insert, update')")
+    with pytest.raises(InvalidConfiguration, match="does not publish what it should") as caught:
+        await publish(database.url, database.name, [])
+    await database.run(caught.value.hint.removeprefix("Run "))
+    await publish(database.url, database.name, [])
+
+
+async def test_an_appended_table_without_key_can_still_be_updated_and_is_read(database: Database) -> None:
+    await database.run("CREATE TABLE keyed (id int PRIMARY KEY)")
+    await publish(database.url, database.name, await oids(database, "public.keyed"))
+    before = (await asyncio.to_thread(create_slot, SlotAddress(database.url, database.name, database.name))).begins_at
+    await publish(database.url, database.name, await oids(database, "public.events"), appends=True)
+    await publish(database.url, database.name, await oids(database, "public.events"), appends=True)
+    appends = appends_publication(database.name)
+    assert await published(database, appends) == ["events"]
+
+    ((lsn,),) = await database.run("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+    await database.run(
+        "INSERT INTO events VALUES ('s', 1, 'Counted', 1, '{}'); UPDATE events SET type = 'Changed'; "
+        "INSERT INTO keyed VALUES (1)"
+    )
+
+    assert await readable_publications(database.url, database.name, before) == ()
+    further = await readable_publications(database.url, database.name, lsn)
+    assert further == (appends,)
+    stream = open_stream(SlotAddress(database.url, database.name, database.name, further), start_lsn=lsn)
+    try:
+        kinds = await asyncio.to_thread(read_transaction, stream)
+    finally:
+        stream.close()
+    assert (kinds["I"], kinds["U"]) == (2, 0)
+
+    async def forgotten() -> bool:
+        try:
+            await forget_slot(SlotAddress(database.url, database.name, database.name))
+        except AlreadyRunning:  # the server has not seen its reader leave
+            return False
+        return True
+
+    await until(forgotten)
+    assert not await database.run("SELECT 1 FROM pg_publication")
+
+
+async def test_a_table_without_key_or_with_a_partition_that_differs_is_told(database: Database) -> None:
+    await database.run(
+        """
+        CREATE TABLE whole (id int) PARTITION BY RANGE (id);
+        ALTER TABLE whole REPLICA IDENTITY FULL;
+        CREATE TABLE whole_part PARTITION OF whole DEFAULT;
+        CREATE TABLE keyed (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE keyed_part PARTITION OF keyed DEFAULT;
+        """
+    )
+    tables = await find_tables(database.url, ["public.*"])
+    by_name = {table.name: table for table in tables}
+
+    found = await find_obstacles(database.url, tables, database.name)
+    assert [obstacle.name for obstacle in found] == ["public.events", "public.whole"]
+    assert "REPLICA IDENTITY FULL" in found[0].hint
+    assert "public.whole_part REPLICA IDENTITY FULL" in found[1].hint
+
+    await database.run(found[1].hint.removeprefix("Run "))
+    tables = await find_tables(database.url, ["public.*"])
+    assert await find_obstacles(database.url, tables, database.name, appends=[by_name["events"].oid]) == []
+
+    await database.run("ALTER TABLE keyed_part REPLICA IDENTITY NOTHING")
+    (obstacle,) = await find_obstacles(database.url, await find_tables(database.url, ["public.keyed"]), database.name)
+    assert "keyed_part REPLICA IDENTITY DEFAULT" in obstacle.hint
+
+
+async def test_a_role_with_few_rights_is_told_what_it_lacks_and_can_do_it_all_then(
+    database: Database, role: str
+) -> None:
+    await database.run(
+        "CREATE SCHEMA shop; CREATE TABLE shop.orders (id int PRIMARY KEY, who text);"
+        "ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY"
+    )
+    url = make_conninfo(database.url, user=role, password="secret")
+    tables = await find_tables(url, ["shop.orders"])
+
+    async def obstacles() -> list[str]:
+        return [obstacle.hint for obstacle in await find_obstacles(url, tables, database.name)]
+
+    hints = await obstacles()
+    assert [hint.split(";")[0] for hint in hints] == [
+        f"GRANT USAGE ON SCHEMA shop TO {role}",
+        f"GRANT SELECT ON shop.orders TO {role}",
+        f"GRANT CREATE ON DATABASE {database.name} TO {role}",
+        f"GRANT headrace TO {role}",
+    ]
+    with pytest.raises(InvalidConfiguration):
+        await publish(url, database.name, [tables[0].oid])
+    for hint in hints[:3]:
+        await database.run(hint)
+    assert (await obstacles())[0] == f"Run ALTER ROLE {role} BYPASSRLS; as a superuser."
+    await database.run("ALTER TABLE shop.orders OWNER TO " + role)
+    assert await obstacles() == []
+    await publish(url, database.name, [tables[0].oid])
+    assert await published(database, database.name) == ["orders"]
+    assert await obstacles() == []
+
+
+async def test_a_published_table_with_a_column_list_is_told(database: Database) -> None:
+    await database.run("CREATE TABLE t (id int PRIMARY KEY, secret text)")
+    await database.run(f"CREATE PUBLICATION {database.name} FOR TABLE t (id)")
+    (obstacle,) = await find_obstacles(database.url, await find_tables(database.url, ["public.t"]), database.name)
+    assert "only some of its columns" in obstacle.reason
+
+
+async def test_the_health_of_a_slot_is_told(database: Database) -> None:
+    assert await slot_health(database.url, database.name) is None
+    await database.source().prepare()
+    await database.append(1)
+
+    health = await slot_health(database.url, database.name)
+
+    assert health is not None
+    assert health.wal_status == "reserved"
+    assert health.safe_wal_bytes is None
+    assert health.kept_bytes is not None
+    assert health.unconfirmed_bytes is not None
+    assert health.kept_bytes >= health.unconfirmed_bytes > 0
+    assert health.active_pid is None
+    assert health.spilled_bytes == 0
