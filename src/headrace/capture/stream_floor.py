@@ -47,3 +47,10 @@ async def wait_for_writers(connection: Connection) -> None:
             log.warning("waiting_for_transactions", holders=holders)
             tell_at = time.monotonic() + _SILENT_S
         await asyncio.sleep(_POLL_S)
+
+
+async def log_end(url: str) -> int:
+    """The end of the log now: what committed before has a position below it. Raises Unavailable."""
+    async with connect(url) as connection:
+        end_lsn: int = (await read_row(connection, "read_log_end"))["end_lsn"]
+        return end_lsn

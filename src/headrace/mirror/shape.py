@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import msgspec
 
 from headrace.bus.batch import Definition
 from headrace.errors import Error, InvalidConfiguration
-from headrace.mirror.types import ColumnType, SourceType, column_type
+from headrace.capture.source_tables import SourceTable
+from headrace.capture.source_tables import SourceType as CatalogType
+from headrace.mirror.column_type import ColumnType, SourceType
+from headrace.mirror.type_mapping import column_type
 
 RESERVED = frozenset(
     {"_operation", "_sign", "_lsn", "_ordinal", "_batch", "_xid", "_committed_at", "_version", "_is_deleted"}
@@ -32,7 +36,7 @@ class Column(msgspec.Struct, frozen=True, dict=True):
 
     def declared(self, *, key: bool) -> str:
         """Its type in ClickHouse. All but keys and arrays can be NULL: a table may lose its NOT NULL at any time."""
-        return self.target.clickhouse if key or not self.target.nullable_allowed else nullable(self.target.clickhouse)
+        return self.target.declaration(nullable=not key)
 
 
 class Shape(msgspec.Struct, frozen=True, dict=True):
@@ -75,6 +79,28 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
         return self
 
 
-def nullable(type_: str) -> str:
-    inner = type_.removeprefix("LowCardinality(")
-    return f"LowCardinality(Nullable({inner.removesuffix(')')}))" if inner != type_ else f"Nullable({type_})"
+def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
+    """The shape of a source table. `choices` are the user's, by column. Raises InvalidConfiguration."""
+    unknown = set(choices) - {column.name for column in table.columns}
+    if unknown:
+        raise InvalidConfiguration(
+            f"{table.full_name} has no column {', '.join(sorted(unknown))}.", hint="Correct mirror.table in headrace.toml."
+        )
+    columns = tuple(
+        Column(
+            name=column.name,
+            attnum=column.attnum,
+            oid=column.oid,
+            typmod=column.typmod,
+            type=_type(column.type),
+            not_null=column.not_null,
+            choice=choices.get(column.name),
+        )
+        for column in table.columns
+    )
+    return Shape(columns, table.key or table.primary_key).check(table.full_name)
+
+
+def _type(catalog: CatalogType) -> SourceType:
+    element = _type(catalog.element) if catalog.element else None
+    return SourceType(catalog.name, catalog.kind, catalog.typmod, element)

@@ -20,6 +20,7 @@ _IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
 INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
 # Rows that changes begin from: one that stood there before the slice, and one that was copied after its key had changed.
 STOOD, COPIED = 1, 0
+_ALWAYS: Final = ("1", "true")
 _WINDOW_ROWS: Final = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
 BOOKKEEPING: Final = (
     ("_operation", "LowCardinality(String)"),
@@ -144,17 +145,10 @@ class Objects:
 
     def letters(self) -> str:
         """Puts the changes of a batch with a value that its column cannot hold into the dead letters, with their key."""
-        reasons = ", ".join(
-            f"NOT ({self._fits_one(place, column)}), 'Column {_escaped(column.name)}: {_escaped(column.target.clickhouse)} "
-            f"cannot hold the value.'"
-            for place, column in enumerate(self.shape.columns)
-            if self._fits_one(place, column) != "1"
-        )
-        named = ", ".join(f"'{_escaped(column.name)}', c{place}" for place, column in enumerate(self.shape.columns))
         return (
             "INSERT INTO headrace.dead_letters (source, target, lsn, ordinal, batch, status, reason, raw) "
             "SELECT {source:String}, {target:String}, _lsn, _ordinal, {batch:UInt64}, 'waiting', "
-            f"multiIf({reasons}, ''), toJSONString(map({named})) "
+            f"{self._reason()}, toJSONString({self._named()}) "
             f"FROM input('{_escaped(self._staged_structure())}') WHERE NOT ({self._fits()}) FORMAT ArrowStream"
         )
 
@@ -203,6 +197,20 @@ class Objects:
             f"FROM input('{structure}') WHERE {fits} FORMAT TSV"
         )
 
+    def copied_letters(self) -> str:
+        """Puts copied rows with a value that its column cannot hold into the dead letters.
+
+        A copied row has no position: the floor of the copy stands for the LSN, and a hash of the row for the ordinal.
+        """
+        structure = ", ".join(f"c{place} Nullable(String)" for place in range(len(self.shape.columns)))
+        fits = " AND ".join(self._conditions(enumerate(self.shape.columns))) or "1"
+        return (
+            "INSERT INTO headrace.dead_letters (source, target, lsn, ordinal, batch, status, reason, raw) "
+            f"SELECT {{source:String}}, {{target:String}}, {{lsn:UInt64}}, toUInt32(cityHash64({self._named()})), 0, "
+            f"'waiting', {self._reason()}, toJSONString({self._named()}) "
+            f"FROM input('{structure}') WHERE NOT ({fits}) FORMAT TSV"
+        )
+
     # parts
 
     def _images(self, *, fill: bool, catching_up: bool) -> str:
@@ -238,7 +246,7 @@ class Objects:
         places = range(len(self.shape.columns))
         roots = ", ".join(self._roots())
         named = list(zip(self.shape.key, self.shape.key_places, strict=True))
-        staged = f"{self.staging} WHERE {_IN_SLICE}" + (" AND _lsn >= {floor:UInt64}" if catching_up else "")
+        staged = f"{self.staging} WHERE {_IN_SLICE}" + (" AND _lsn > {floor:UInt64}" if catching_up else "")
         values = ", ".join(f"c{place}" for place in places)
         listed = f"{values}, {roots}, _kind, {PLACE}, _at_batch, _xid, _committed_at, _unchanged, _moved, _chain"
         blank = (
@@ -272,6 +280,20 @@ class Objects:
             for place, column in enumerate(self.shape.columns)
         )
 
+    def _reason(self) -> str:
+        """Which column cannot hold its value, in words."""
+        cases = [
+            f"NOT ({condition}), 'Column {_escaped(column.name)}: {_escaped(column.target.clickhouse)} cannot hold it.'"
+            for place, column in enumerate(self.shape.columns)
+            if (condition := self._fits_one(place, column)) not in _ALWAYS
+        ]
+        return f"multiIf({', '.join(cases)}, '')" if cases else "''"
+
+    def _named(self) -> str:
+        """The values as they came, by the names of their columns."""
+        pairs = (f"'{_escaped(column.name)}', c{place}" for place, column in enumerate(self.shape.columns))
+        return f"map({', '.join(pairs)})"
+
     def _roots(self) -> list[str]:
         return [f"root{place}" for place in self.shape.key_places]
 
@@ -303,15 +325,15 @@ class Objects:
 
     def _conditions(self, columns: Sequence[tuple[int, Column]] | enumerate[Column]) -> list[str]:
         found = (self._fits_one(place, column) for place, column in columns)
-        return [f"({each})" for each in found if each not in ("1", "true")]
+        return [f"({each})" for each in found if each not in _ALWAYS]
 
     def _fits_one(self, place: int, column: Column) -> str:
         return column.target.fits(f"c{place}")
 
 
 def copied_version(floor_lsn: int) -> int:
-    """The version of copied rows: below every change at or behind the floor."""
-    return (floor_lsn << 64) - 1
+    """The version of copied rows: below every change behind the floor."""
+    return ((floor_lsn + 1) << 64) - 1
 
 
 def _present(place: int) -> str:

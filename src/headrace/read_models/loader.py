@@ -8,9 +8,10 @@ unfinished, and its bounds are known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from random import random
+from typing import Protocol
 
 from headrace.bus.batch import Batch, Relation
 from headrace.errors import Corrupt, Unavailable
@@ -25,6 +26,7 @@ from headrace.warehouse.dead_letters import DeadLetter, write_dead_letters
 from headrace.warehouse.definitions import READY
 from headrace.warehouse.event_log import insert_events, log_rows
 from headrace.warehouse.plan import Plan, read_last_plan, write_plan
+from headrace.warehouse.side_by_side import side_by_side
 from headrace.warehouse.watermark import NOTHING, Watermark, read_watermark, write_watermark
 
 log = logger(__name__)
@@ -35,6 +37,12 @@ BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 def _ignore(step: str) -> None:
     """Steps are announced for progress and fault tests; by default nobody listens."""
+
+
+class LoadsTables(Protocol):
+    """What takes the changes of mirrored tables. A repeat with `verify` adds only what is missing."""
+
+    async def load(self, plan: Plan, batch: Batch, *, verify: bool) -> None: ...
 
 
 class Loader:
@@ -48,6 +56,7 @@ class Loader:
         models: ReadModels,
         advance: Advance,
         events: EventTypes,
+        tables: LoadsTables | None = None,
         on_step: Callable[[str], None] = _ignore,
     ) -> None:
         self._clickhouse = clickhouse
@@ -55,6 +64,7 @@ class Loader:
         self._source = source
         self._models = models
         self._advance = advance
+        self._tables = tables
         self._on_step = on_step
         self.lock = asyncio.Lock()
         self.watermark: Watermark = NOTHING
@@ -126,8 +136,12 @@ class Loader:
             await self._write_letters(plan, failed)
             await insert_events(self._clickhouse, plan, rows, verify=verify)
             self._on_step("events_inserted")
+        if self._tables is not None and (batch.changes or batch.truncated):
+            await self._tables.load(plan, batch, verify=verify)
+            self._on_step("tables_loaded")
+        if batch.rows or batch.truncated:
             for level in self._models.levels(READY):
-                await _all(self._advance_or_fail(model, plan, batch.rows, verify=verify) for model in level)
+                await side_by_side(self._advance_or_fail(model, plan, batch.rows, verify=verify) for model in level)
                 self._on_step("advanced:" + ",".join(model.name for model in level))
         await self._vouch(plan.batch, plan.last, plan.committed_at)
         self._on_step("watermark_written")
@@ -161,10 +175,3 @@ class Loader:
     async def _vouch(self, batch: int, position: Position, committed_at: datetime) -> None:
         await write_watermark(self._clickhouse, self._source, batch=batch, position=position, committed_at=committed_at)
         self.watermark = Watermark(batch, position, committed_at, committed_at)
-
-
-async def _all(steps: Iterable[Awaitable[None]]) -> None:
-    """Run the steps side by side; wait for every one of them before the first failure is raised."""
-    for outcome in await asyncio.gather(*steps, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.warehouse.client import DURABLE, ClickHouse
 
 COPYING, READY, PAUSED, QUARANTINED, REMOVED = "copying", "ready", "paused", "quarantined", "removed"
-ADD, REMOVE, PAUSE, RESUME, RESYNC = "add", "remove", "pause", "resume", "resync"
+WISHES = ("add", "remove", "pause", "resume", "resync")
 
 _READ = """
 SELECT name, revision, generation, schema_name, table_name, oid, state, shape, floor_lsn, filenode, since_batch,

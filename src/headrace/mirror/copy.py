@@ -1,0 +1,118 @@
+"""Copy: the rows that a table has before its changes are followed, range by range, and then what was staged meanwhile.
+
+No range shares a snapshot with another, and none needs the one before: what was brought over is written down, and a
+restart goes on with the rest (decision 12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from headrace.capture.source_tables import Leaf, SourceTable
+from headrace.capture.table_copy import copy_range
+from headrace.mirror.column_type import SETTINGS
+from headrace.mirror.table import Table
+from headrace.telemetry import logger
+from headrace.warehouse.client import DURABLE, ClickHouse
+from headrace.warehouse.mirrors import CopiedRange, read_ranges, write_ranges
+
+log = logger(__name__)
+
+RANGE_PAGES = 4096
+"""Pages of one range: 32 MiB, a second or less."""
+_END = 1 << 62  # the last range of a table goes on for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Pages of a leaf that are still to be copied; `page_end` None: to the end."""
+
+    leaf: Leaf
+    page_begin: int
+    page_end: int | None
+
+
+class Copy:
+    """Copies tables of one source. `workers` ranges are under way at once; `bytes_per_s_max` is what all of them may read."""
+
+    def __init__(
+        self, *, clickhouse: ClickHouse, source: str, postgres_url: str, workers: int, bytes_per_s_max: int | None
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._source = source
+        self._postgres_url = postgres_url
+        self._slots = asyncio.Semaphore(workers)
+        self._bytes_per_s_max = bytes_per_s_max and bytes_per_s_max / workers
+
+    async def run(self, table: Table, described: SourceTable) -> None:
+        """Bring over every range that is missing. Raises Rewritten when it must begin anew; repeating it goes on."""
+        done = await read_ranges(self._clickhouse, self._source, table.stored)
+        missing = list(ranges(described.leaves, done))
+        log.info("copy_began", table=described.full_name, ranges=len(missing), done=len(done))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in missing:
+                    await self._slots.acquire()
+                    group.create_task(self._copy_one(table, each)).add_done_callback(lambda _: self._slots.release())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        log.info("copy_ended", table=described.full_name)
+
+    async def _copy_one(self, table: Table, range_: Range) -> None:
+        began = asyncio.get_running_loop().time()
+        count = _Count()
+        objects = table.objects
+        columns = [column.name for column in objects.shape.columns]
+        sql = objects.copy(table.stored.floor_lsn)
+        source = copy_range(self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end)
+        async with aclosing(source) as chunks:
+            written = await self._clickhouse.insert_select(sql, count.of(chunks), settings={**DURABLE, **SETTINGS})
+        if written < count.rows:
+            await self._set_aside(table, range_, columns)
+        end = _END if range_.page_end is None else range_.page_end
+        copied = CopiedRange(range_.leaf.oid, range_.page_begin, end, count.rows, count.bytes)
+        await write_ranges(self._clickhouse, self._source, table.stored, [copied])
+        if self._bytes_per_s_max:
+            took_s = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(max(0.0, count.bytes / self._bytes_per_s_max - took_s))
+
+    async def _set_aside(self, table: Table, range_: Range, columns: Sequence[str]) -> None:
+        """Read the range again for the rows that a column cannot hold: they become dead letters."""
+        source = copy_range(self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end)
+        parameters = {"source": self._source, "target": table.stored.name, "lsn": table.stored.floor_lsn}
+        async with aclosing(source) as chunks:
+            found = await self._clickhouse.insert_select(
+                table.objects.copied_letters(), chunks, parameters, settings=DURABLE
+            )
+        log.error("dead_letters", target=table.stored.name, count=found)
+
+
+class _Count:
+    """Counts rows and bytes of COPY's text format on their way: a line each, since newlines in values are escaped."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.bytes = 0
+
+    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            self.rows += chunk.count(b"\n")
+            self.bytes += len(chunk)
+            yield chunk
+
+
+def ranges(leaves: Sequence[Leaf], done: Sequence[CopiedRange]) -> Iterator[Range]:
+    """The ranges of all leaves that are not done. The last one of each leaf has no end: a table can grow."""
+    begun = {(each.leaf, each.page_begin) for each in done}
+    closed = {each.leaf for each in done if each.page_end == _END}
+    for leaf in leaves:
+        if leaf.oid in closed:
+            last = max(each.page_begin for each in done if each.leaf == leaf.oid and each.page_end == _END)
+        else:
+            last = leaf.pages // RANGE_PAGES * RANGE_PAGES
+        for begin in range(0, last + 1, RANGE_PAGES):
+            if (leaf.oid, begin) not in begun:
+                yield Range(leaf, begin, None if begin == last else begin + RANGE_PAGES)

@@ -1,0 +1,90 @@
+"""Mirror: every mirrored table of one source; what the loader gives its changes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headrace.bus.batch import Batch, Changes, Truncated
+from headrace.mirror.table import Table
+from headrace.telemetry import logger
+from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.mirrors import COPYING, PAUSED, QUARANTINED, READY, REMOVED, StoredMirror, read_mirrors
+from headrace.warehouse.plan import Plan
+from headrace.warehouse.side_by_side import side_by_side
+
+log = logger(__name__)
+
+
+class Mirror:
+    """The tables by name and by PostgreSQL's number of them. Only the worker has one."""
+
+    def __init__(self, *, clickhouse: ClickHouse, source: str) -> None:
+        self._clickhouse = clickhouse
+        self._source = source
+        self._tables: dict[str, Table] = {}
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(list(self._tables.values()))
+
+    def get(self, name: str) -> Table | None:
+        return self._tables.get(name)
+
+    def names(self) -> set[str]:
+        """What the tables are called in ClickHouse, also those that are still copied."""
+        return {table.stored.name for table in self if table.stored.state != REMOVED}
+
+    def is_ready(self, name: str) -> bool:
+        """Whether the table is complete, so that something can be built on it."""
+        table = self._tables.get(name)
+        return table is not None and table.stored.state == READY
+
+    def put(self, stored: StoredMirror) -> Table:
+        table = self._tables[stored.name] = Table(clickhouse=self._clickhouse, source=self._source, stored=stored)
+        return table
+
+    async def resume(self) -> None:
+        """Know again what was there before. Safe to repeat."""
+        for stored in (await read_mirrors(self._clickhouse, self._source)).values():
+            table = self.put(stored)
+            if stored.state in (READY, COPYING, PAUSED):
+                await table.make()
+            if stored.state == READY:
+                await table.publish()
+
+    async def load(self, plan: Plan, batch: Batch, *, verify: bool) -> None:
+        """Load the changes of a batch into the tables that they belong to, side by side."""
+        await side_by_side(self._load(plan, changes, verify=verify) for changes in batch.changes.values())
+        for truncated in batch.truncated:
+            await self._truncate(plan, truncated)
+
+    async def _load(self, plan: Plan, changes: Changes, *, verify: bool) -> None:
+        table = self._find(changes.definition.oid)
+        if table is None:
+            return
+        if not table.shape.fits(changes.definition):
+            await self._quarantine(table, "Its columns are not what they were.")
+            return
+        await table.load(plan, changes, verify=verify)
+
+    async def _truncate(self, plan: Plan, truncated: Truncated) -> None:
+        table = self._find(truncated.definition.oid)
+        if table is None:
+            return
+        if table.live:
+            await table.truncate(plan, truncated)
+        elif table.stored.state in (COPYING, PAUSED):
+            await table.save(floor_lsn=0)  # what was copied or staged before is of no use: it is copied anew
+
+    async def _quarantine(self, table: Table, problem: str) -> None:
+        if table.stored.state == QUARANTINED:
+            return
+        name = f"{table.stored.schema_name}.{table.stored.table_name}"
+        log.error("table_quarantined", table=name, problem=problem)
+        await table.save(state=QUARANTINED, problem=f"{problem} Run `headrace mirror resync {name}`.")
+
+    def _find(self, oid: int) -> Table | None:
+        """The table that is PostgreSQL's `oid` now; not one that was removed or dropped."""
+        for table in self:
+            if table.stored.oid == oid and table.stored.state != REMOVED:
+                return table
+        return None

@@ -1,0 +1,147 @@
+"""Table: one mirrored table as the worker knows it, and how batches reach it.
+
+A batch goes staging → changes → rows (decision 12). The rows are touched only when all changes of the batch stand, so a
+repeat computes the same; `verify` then adds only what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.bus.batch import Changes, Truncated
+from headrace.mirror.column_type import SETTINGS
+from headrace.mirror.prepare import prepare
+from headrace.mirror.shape import Shape
+from headrace.mirror.statements import INSERT, Objects
+from headrace.telemetry import logger
+from headrace.warehouse.client import DURABLE, ClickHouse
+from headrace.warehouse.mirrors import COPYING, PAUSED, READY, REMOVED, StoredMirror, write_mirror
+from headrace.warehouse.plan import Plan
+
+log = logger(__name__)
+
+STAGED_BATCHES_MAX = 64
+"""After so many batches the staging table of a live table is emptied; nobody reads them again."""
+
+
+class Table:
+    """`stored` is its state as written down; only the worker changes it, under the loader's lock."""
+
+    def __init__(self, *, clickhouse: ClickHouse, source: str, stored: StoredMirror) -> None:
+        self._clickhouse = clickhouse
+        self._source = source
+        self.stored = stored
+        self._staged_batches = 0
+
+    @property
+    def shape(self) -> Shape:
+        return Shape.from_json(self.stored.shape)
+
+    @property
+    def objects(self) -> Objects:
+        return Objects(self._clickhouse.database, self.stored.name, self.stored.generation, self.shape)
+
+    @property
+    def live(self) -> bool:
+        return self.stored.state == READY
+
+    async def save(self, **changes: Any) -> None:
+        """Write down another state of the table."""
+        self.stored = await write_mirror(self._clickhouse, self._source, replace(self.stored, **changes))
+
+    async def make(self) -> None:
+        """Make the tables of this generation that are missing."""
+        await self._run(self.objects.create())
+
+    async def publish(self) -> None:
+        """Let the views show this generation."""
+        await self._run(self.objects.publish(self.stored.since_batch))
+
+    async def drop_others(self) -> None:
+        """Drop what earlier generations left. Safe to repeat."""
+        pattern = f"^{re.escape(self.stored.name)}__(rows|changes|staging)_(\\d+)$"
+        found = await self._clickhouse.rows(
+            "SELECT DISTINCT toUInt32(extractGroups(name, {pattern:String})[2]) FROM system.tables "
+            "WHERE database = {database:String} AND match(name, {pattern:String})",
+            {"database": self._clickhouse.database, "pattern": pattern},
+        )
+        for (generation,) in found:
+            if generation != self.stored.generation or self.stored.state == REMOVED:
+                await self._run(replace(self.objects, generation=generation).drop())
+
+    async def drop_views(self) -> None:
+        await self._run(self.objects.drop_views())
+
+    async def load(self, plan: Plan, changes: Changes, *, verify: bool) -> None:
+        """Load one batch's changes: into the rows of a live table, else to wait in the staging table."""
+        if self.stored.state not in (READY, COPYING, PAUSED):
+            return
+        objects = self.objects
+        rows = prepare(changes, objects.shape.key_places)
+        slice_ = {"after": plan.batch - 1, "upto": plan.batch}
+        if self.live and not verify and pc.all(pc.equal(rows["_kind"], INSERT)).as_py():
+            written = await self._insert(objects.insert(verify=False), rows, slice_, plan)
+            if written < rows.num_rows:
+                await self._set_aside(rows, plan)
+            await self._execute(objects.advance(), slice_)
+            return
+        written = await self._insert(objects.stage(), rows, {"batch": plan.batch}, plan)
+        if written < rows.num_rows:
+            await self._set_aside(rows, plan)
+        if self.live:
+            fill = pc.any(pc.greater(pc.list_value_length(rows["_unchanged"]), 0)).as_py()
+            await self._execute(objects.change(fill=fill, catching_up=False, verify=verify), slice_)
+            await self._execute(objects.advance(), slice_)
+            await self._clear_staging()
+
+    async def truncate(self, plan: Plan, truncated: Truncated) -> None:
+        """Delete every row that there is; a table that is not live notes the place."""
+        slice_ = {"after": plan.batch - 1, "upto": plan.batch}
+        place = {"lsn": truncated.position.lsn, "ordinal": truncated.position.ordinal}
+        committed_at = plan.committed_at.strftime("%Y-%m-%d %H:%M:%S.%f")
+        await self._execute(self.objects.truncate(), {**slice_, **place, "committed_at": committed_at})
+        await self._execute(self.objects.advance(), slice_)
+
+    async def catch_up(self, upto: int) -> None:
+        """Apply the staged changes up to a batch. Repeating it changes nothing."""
+        slice_ = {"after": self.stored.applied_batch, "upto": upto}
+        floor = {"floor": self.stored.floor_lsn}
+        await self._execute(self.objects.change(fill=True, catching_up=True, verify=True), {**slice_, **floor})
+        await self._execute(self.objects.advance(), slice_)
+        await self.save(applied_batch=upto)
+
+    async def _insert(self, sql: str, rows: pa.Table, parameters: Mapping[str, Any], plan: Plan) -> int:
+        return await self._clickhouse.insert_select(
+            sql, rows, parameters, settings={**DURABLE, **SETTINGS}, query_id=self._query_id(plan.batch)
+        )
+
+    async def _set_aside(self, rows: pa.Table, plan: Plan) -> None:
+        """The changes that a column cannot hold, as dead letters."""
+        parameters = {"source": self._source, "target": self.stored.name, "batch": plan.batch}
+        count = await self._insert(self.objects.letters(), rows, parameters, plan)
+        log.error("dead_letters", target=self.stored.name, count=count, batch=plan.batch)
+
+    async def _clear_staging(self) -> None:
+        self._staged_batches += 1
+        if self._staged_batches >= STAGED_BATCHES_MAX:
+            self._staged_batches = 0
+            await self._clickhouse.execute(f"TRUNCATE TABLE {self.objects.staging}")
+
+    async def _execute(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        await self._clickhouse.execute(
+            sql, parameters, settings=DURABLE, query_id=self._query_id(parameters.get("upto", 0))
+        )
+
+    async def _run(self, statements: list[str]) -> None:
+        for statement in statements:
+            await self._clickhouse.execute(statement)
+
+    def _query_id(self, batch: int) -> str:
+        return f"headrace:{self._source}:{self.stored.name}:{batch}:{uuid4()}"
