@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -65,6 +65,21 @@ class Query(Section):
     wait_max_s: float = Field(10.0, gt=0, description="Longest wait for min_position.")
 
 
+class MirroredTable(Section):
+    columns: dict[str, Literal["text", "array"]] = Field(
+        {}, description="How a column is kept where it is not the default: as PostgreSQL's text, or as an array."
+    )
+
+
+class Mirror(Section):
+    tables: list[str] = Field([], description='Tables to mirror: "schema.table", where * stands for anything.')
+    table: dict[str, MirroredTable] = Field({}, description='Settings of one table: [mirror.table."schema.table"].')
+    copy_workers: int = Field(2, ge=1, le=32, description="Ranges of tables that are copied at the same time.")
+    copy_bytes_per_s_max: int | None = Field(
+        None, ge=1, description="Most that all copies read together; none: no limit."
+    )
+
+
 class Settings(Section):
     """Everything a process of one project needs to know. `root` is the project folder."""
 
@@ -75,6 +90,7 @@ class Settings(Section):
     http: Http = Http()
     capture: Capture = Capture()
     query: Query = Query()
+    mirror: Mirror = Mirror()
 
     @property
     def data(self) -> Path:

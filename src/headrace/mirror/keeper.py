@@ -185,6 +185,7 @@ class MirrorKeeper:
                 generation=table.stored.generation + begun,
                 shape=shape,
                 floor_lsn=0,
+                since_batch=0,
                 filenode=described.filenode,
                 applied_batch=self._loader.watermark.batch,
             )
@@ -202,7 +203,10 @@ class MirrorKeeper:
         """
         end = await log_end(self._url)
         loader = self._loader
-        while loader.watermark.position.lsn < end or loader.watermark.batch - table.stored.applied_batch > LAST_BATCHES_MAX:
+        while (
+            loader.watermark.position.lsn < end
+            or loader.watermark.batch - table.stored.applied_batch > LAST_BATCHES_MAX
+        ):
             if table.stored.floor_lsn == 0:  # truncated meanwhile
                 return
             if loader.watermark.batch > table.stored.applied_batch:
@@ -213,7 +217,8 @@ class MirrorKeeper:
             if table.stored.floor_lsn == 0 or table.stored.state != COPYING:
                 return
             await table.catch_up(loader.watermark.batch)
-            await table.save(state=READY, since_batch=loader.watermark.batch, problem="")
+            since = table.stored.since_batch or loader.watermark.batch
+            await table.save(state=READY, since_batch=since, problem="")
             await table.publish()
             await self._refill([table.stored.name])
         await table.drop_others()

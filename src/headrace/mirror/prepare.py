@@ -94,7 +94,8 @@ def _touched(
     """Which changes have a key that some change of a key had, before or after. By its first column: a few too many."""
     first = pa.chunked_array([*keys[0].filter(moved).chunks, *old_keys[0].filter(moved).chunks], pa.binary())
     touched: npt.NDArray[np.bool_] = pc.is_in(keys[0], value_set=first.unique()).to_numpy()
-    return touched | moved.to_numpy()
+    touched |= moved.to_numpy()
+    return touched
 
 
 def _tuples(columns: Sequence[pa.ChunkedArray], which: pa.Array) -> list[Key]:

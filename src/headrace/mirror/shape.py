@@ -8,9 +8,9 @@ from functools import cached_property
 import msgspec
 
 from headrace.bus.batch import Definition
-from headrace.errors import Error, InvalidConfiguration
 from headrace.capture.source_tables import SourceTable
 from headrace.capture.source_tables import SourceType as CatalogType
+from headrace.errors import Error, InvalidConfiguration
 from headrace.mirror.column_type import ColumnType, SourceType
 from headrace.mirror.type_mapping import column_type
 
@@ -75,7 +75,9 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
             try:
                 column.target  # noqa: B018
             except Error as error:
-                raise InvalidConfiguration(f"{table}.{column.name}: {error.message}", error.detail, error.hint) from error
+                raise InvalidConfiguration(
+                    f"{table}.{column.name}: {error.message}", error.detail, error.hint
+                ) from error
         return self
 
 
@@ -84,7 +86,8 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
     unknown = set(choices) - {column.name for column in table.columns}
     if unknown:
         raise InvalidConfiguration(
-            f"{table.full_name} has no column {', '.join(sorted(unknown))}.", hint="Correct mirror.table in headrace.toml."
+            f"{table.full_name} has no column {', '.join(sorted(unknown))}.",
+            hint="Correct mirror.table in headrace.toml.",
         )
     columns = tuple(
         Column(

@@ -12,9 +12,7 @@ from typing import Final
 
 from headrace.mirror.shape import Column, Shape
 
-STORAGE: Final = (
-    "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
-)
+STORAGE: Final = "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
 PLACE: Final = "_lsn, _ordinal"
 _IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
 INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
@@ -222,7 +220,9 @@ class Objects:
         carried = f"_kind, {PLACE}, _at_batch, _xid, _committed_at, _moved"
         fillable = [place for place in range(len(self.shape.columns)) if place not in self.shape.key_places and fill]
         after = ", ".join(
-            f"argMaxIf(tuple(c{place}), tuple({PLACE}), {_present(place)}) {window}.1" if place in fillable else f"c{place}"
+            f"argMaxIf(tuple(c{place}), tuple({PLACE}), {_present(place)}) {window}.1"
+            if place in fillable
+            else f"c{place}"
             for place in range(len(self.shape.columns))
         )
         known = " AND ".join(f"countIf({_present(place)}) {window} > 0" for place in fillable) or "1"
@@ -230,7 +230,9 @@ class Objects:
             f"SELECT {carried}, {', '.join(self._roots())}, _chain, {known} AS known, tuple({after}) AS after, "
             f"_kind NOT IN ({DELETE}, {COPIED}) AS is_there FROM ({self._staged(catching_up=catching_up)})"
         )
-        paired = f"SELECT {carried}, known, after, lagInFrame(tuple(is_there, after), 1) {window} AS before FROM ({filled})"
+        paired = (
+            f"SELECT {carried}, known, after, lagInFrame(tuple(is_there, after), 1) {window} AS before FROM ({filled})"
+        )
         insert, delete = "('insert', toInt8(1), after)", "('delete', toInt8(-1), before.2)"
         update = "('update_before', toInt8(-1), before.2), ('update_after', toInt8(1), after)"
         return (
@@ -250,8 +252,8 @@ class Objects:
         values = ", ".join(f"c{place}" for place in places)
         listed = f"{values}, {roots}, _kind, {PLACE}, _at_batch, _xid, _committed_at, _unchanged, _moved, _chain"
         blank = (
-            f"toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, toUInt32(0) AS _xid, "
-            f"toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, toUInt8(0) AS _moved"
+            "toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, toUInt32(0) AS _xid, "
+            "toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, toUInt8(0) AS _moved"
         )
         key = f"({', '.join(quoted(name) for name in self.shape.key)})"
         begun = f"SELECT {roots} FROM {staged} AND _kind != {INSERT} AND _chain = 0"
@@ -298,10 +300,7 @@ class Objects:
         return [f"root{place}" for place in self.shape.key_places]
 
     def _missing(self, sign: str = "toInt8(1)") -> str:
-        return (
-            f"(_lsn, _ordinal, {sign}) NOT IN "
-            f"(SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {_IN_SLICE})"
-        )
+        return f"(_lsn, _ordinal, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {_IN_SLICE})"
 
     def _columns(self) -> str:
         return ", ".join(quoted(column.name) for column in self.shape.columns)

@@ -11,6 +11,9 @@ from headrace.bus.batch import Batch, Idle
 from headrace.capture.source import Source
 from headrace.event_store.connection import connect
 from headrace.event_store.migrate import migrate
+from headrace.mirror.copy import Copy
+from headrace.mirror.keeper import MirrorKeeper
+from headrace.mirror.mirror import Mirror
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
@@ -79,11 +82,18 @@ class Worker:
             batch_rows_max=settings.capture.batch_rows_max,
         )
         source = settings.project
+        self._mirror = mirror = Mirror(clickhouse=clickhouse, source=source)
         self._models = models = ReadModels()
         self._advance = advance = Advance(clickhouse=clickhouse, source=source)
         events = project.domain.events
         self._loader = loader = Loader(
-            clickhouse=clickhouse, source=source, models=models, advance=advance, events=events, on_step=on_step
+            clickhouse=clickhouse,
+            source=source,
+            models=models,
+            advance=advance,
+            events=events,
+            tables=mirror,
+            on_step=on_step,
         )
         self._deployer = deployer = Deployer(
             clickhouse=clickhouse, source=source, models=models, event_types=events.by_name()
@@ -93,6 +103,24 @@ class Worker:
         )
         self._keeper = Keeper(
             clickhouse=clickhouse, source=source, models=models, loader=loader, advance=advance, deployer=deployer
+        )
+        self._mirror_keeper = MirrorKeeper(
+            clickhouse=clickhouse,
+            source=source,
+            postgres_url=addresses.postgres_url,
+            publication=settings.slot,
+            patterns=settings.mirror.tables,
+            choices={name: table.columns for name, table in settings.mirror.table.items()},
+            mirror=mirror,
+            loader=loader,
+            copy=Copy(
+                clickhouse=clickhouse,
+                source=source,
+                postgres_url=addresses.postgres_url,
+                workers=settings.mirror.copy_workers,
+                bytes_per_s_max=settings.mirror.copy_bytes_per_s_max,
+            ),
+            refill=deployer.refill,
         )
 
     async def run(self) -> None:
@@ -104,6 +132,7 @@ class Worker:
         await waiting("worker", self._deploy)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.run())
+            group.create_task(self._mirror_keeper.run())
             group.create_task(self._load())
 
     async def close(self) -> None:
@@ -116,6 +145,7 @@ class Worker:
         await create_schema(self._clickhouse)
         await self._rewrite.run()
         await create_event_views(self._clickhouse, self._project.domain.events)
+        await self._mirror.resume()
         await self._advance.resume()
         await self._deployer.resume()
         return await self._loader.resume()

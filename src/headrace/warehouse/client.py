@@ -153,13 +153,12 @@ class ClickHouse:
         `rows` is a table for FORMAT ArrowStream, or the bytes of any other format as they come. A repeated insert whose
         `insert_deduplication_token` is known writes none.
         """
-        head = f"{sql}\n".encode()
+        head = f"{_with_literals(sql, parameters or {})}\n".encode()
         body = head + to_arrow_stream(rows) if isinstance(rows, pa.Table) else _chained(head, rows)
-        bound = {f"param_{name}": str(value) for name, value in (parameters or {}).items()}
         with translated(self.url):
             summary = await self._client.raw_insert(
                 insert_block=body,
-                settings={**(settings or {}), **bound, **({"query_id": query_id} if query_id else {})},
+                settings={**(settings or {}), **({"query_id": query_id} if query_id else {})},
             )
         return int(summary.written_rows)
 
@@ -192,6 +191,22 @@ def to_arrow_stream(rows: pa.Table) -> bytes:
         writer.write_table(rows)
     stream: bytes = sink.getvalue().to_pybytes()
     return stream
+
+
+_PARAMETER = re.compile(r"\{(\w+):[^}]+\}")
+
+
+def _with_literals(sql: str, parameters: Parameters) -> str:
+    """The driver sends no parameters with the rows of an insert, so their values stand in the text."""
+
+    def literal(found: re.Match[str]) -> str:
+        value = parameters[found[1]]
+        if isinstance(value, int):
+            return str(value)
+        escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+
+    return _PARAMETER.sub(literal, sql)
 
 
 async def _chained(head: bytes, rest: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -31,7 +31,15 @@ async def forget_source(clickhouse: ClickHouse, source: str) -> None:
     """Drop everything that was loaded for `source`: its database, and its rows in the tables above. Safe to repeat."""
     # The watermark goes after the data: cut off in between, a worker refuses to start instead of loading twice.
     await clickhouse.execute(f"DROP TABLE IF EXISTS `{clickhouse.database}`.events SYNC")
-    for table in ("definitions", "mirrors", "mirror_ranges", "mirror_requests", "dead_letters", "batches", "watermarks"):
+    for table in (
+        "definitions",
+        "mirrors",
+        "mirror_ranges",
+        "mirror_requests",
+        "dead_letters",
+        "batches",
+        "watermarks",
+    ):
         await clickhouse.execute(
             f"DELETE FROM {SYSTEM_DATABASE}.{table} WHERE source = {{source:String}}", {"source": source}
         )

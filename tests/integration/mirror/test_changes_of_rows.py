@@ -1,0 +1,185 @@
+"""A mirrored table against a model of it: images, left-out values, changes of keys, repeats after a cut-off load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+import pyarrow as pa
+import pytest
+
+from headrace.bus.batch import Changes, Column, Definition, Relation, Truncated
+from headrace.events.position import Position
+from headrace.mirror import shape
+from headrace.mirror.column_type import SourceType
+from headrace.mirror.table import Table
+from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.mirrors import COPYING, READY, StoredMirror
+from headrace.warehouse.plan import Plan
+from headrace.warehouse.schema import create_schema
+
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+SHAPE = shape.Shape(
+    (
+        shape.Column("a", 1, 20, -1, SourceType("int8"), True),
+        shape.Column("b", 2, 25, -1, SourceType("text"), True),
+        shape.Column("doc", 3, 25, -1, SourceType("text"), False),
+        shape.Column("n", 4, 23, -1, SourceType("int4"), False),
+    ),
+    ("a", "b"),
+)
+DEFINITION = Definition(
+    1,
+    Relation("public", "t"),
+    "d",
+    (Column("a", 20, -1, True), Column("b", 25, -1, True), Column("doc", 25, -1, False), Column("n", 23, -1, False)),
+)
+Key = tuple[int, str]
+Row = tuple[int, str, str | None, int | None]
+
+
+@dataclass
+class Model:
+    """What the table holds, the changes of the batch under way, and the images that they make."""
+
+    random: Random
+    rows: dict[Key, Row] = field(default_factory=dict)
+    lsn: int = 1000
+    batch: int = 0
+    changes: list[dict[str, object]] = field(default_factory=list)
+    images: list[tuple[object, ...]] = field(default_factory=list)
+
+    def step(self) -> None:
+        self.lsn += self.random.choice([0, 10])
+        self.ordinal = len(self.changes)
+        choose = self.random.choice
+        known = list(self.rows)
+        action = choose(["insert", "update", "update", "move", "delete", "reinsert"]) if known else "insert"
+        if action == "insert":
+            key = self.new_key()
+            if key not in self.rows:
+                self.insert(key)
+            return
+        key = choose(known)
+        if action == "delete":
+            self.delete(key)
+        elif action == "reinsert":
+            self.delete(key)
+            self.lsn += 10
+            self.insert(key)
+        else:
+            new = self.new_key() if action == "move" else key
+            if new == key or new not in self.rows:
+                self.update(key, new)
+
+    def new_key(self) -> Key:
+        return (self.random.randrange(6), self.random.choice(["x", "y"]))
+
+    def values(self) -> tuple[str | None, int | None]:
+        return (self.random.choice([None, "", "doc\t\n", f"doc {self.lsn}"]), self.random.choice([None, self.lsn]))
+
+    def insert(self, key: Key) -> None:
+        row = self.rows[key] = (*key, *self.values())
+        self.note("I", new=row, old=None, unchanged=[])
+        self.image("insert", 1, row)
+
+    def delete(self, key: Key) -> None:
+        row = self.rows.pop(key)
+        self.note("D", new=None, old=key, unchanged=[])
+        self.image("delete", -1, row)
+
+    def update(self, key: Key, new_key: Key) -> None:
+        before = self.rows.pop(key)
+        doc, n = self.values()
+        unchanged = self.random.choice([[], [2]])
+        after = self.rows[new_key] = (*new_key, before[2] if unchanged else doc, n)
+        moved = key != new_key
+        self.note("U", new=after, old=key if moved else None, unchanged=unchanged)
+        self.image("delete" if moved else "update_before", -1, before)
+        self.image("insert" if moved else "update_after", 1, after)
+
+    def note(self, kind: str, *, new: Row | None, old: Key | None, unchanged: list[int]) -> None:
+        self.changes.append(
+            {
+                "_kind": ord(kind),
+                "_lsn": self.lsn,
+                "_ordinal": len(self.changes),
+                "_unchanged": unchanged,
+                "new": [None if value is None or i in unchanged else str(value) for i, value in enumerate(new or [None] * 4)],
+                "_has_old": old is not None,
+                "old": [None if old is None else str(value) for value in (old or (0, ""))],
+            }
+        )
+
+    def image(self, operation: str, sign: int, row: Row) -> None:
+        change = self.changes[-1]
+        self.images.append((change["_lsn"], change["_ordinal"], operation, sign, *row))
+
+    def take(self) -> Changes:
+        """The batch that is complete."""
+        rows, self.changes = self.changes, []
+        self.random.shuffle(rows)
+        columns: dict[str, pa.Array] = {
+            "_kind": pa.array([row["_kind"] for row in rows], pa.uint8()),
+            "_lsn": pa.array([row["_lsn"] for row in rows], pa.uint64()),
+            "_ordinal": pa.array([row["_ordinal"] for row in rows], pa.uint32()),
+            "_xid": pa.array([7] * len(rows), pa.uint32()),
+            "_committed_at": pa.array([MOMENT] * len(rows), pa.timestamp("us", "UTC")),
+            "_unchanged": pa.array([row["_unchanged"] for row in rows], pa.list_(pa.uint16())),
+            "_has_old": pa.array([row["_has_old"] for row in rows]),
+        }
+        for place in range(4):
+            columns[f"new_{place}"] = pa.array([row["new"][place] for row in rows], pa.string()).cast(pa.binary())  # type: ignore[index]
+        for place in range(2):
+            columns[f"old_{place}"] = pa.array([row["old"][place] for row in rows], pa.string()).cast(pa.binary())  # type: ignore[index]
+        self.batch += 1
+        return Changes(DEFINITION, pa.table(columns))
+
+
+@pytest.fixture
+async def table(clickhouse: ClickHouse) -> Table:
+    await create_schema(clickhouse)
+    stored = StoredMirror("t", "public", "t", 1, READY, SHAPE.to_json())
+    made = Table(clickhouse=clickhouse, source=clickhouse.database, stored=stored)
+    await made.make()
+    await made.publish()
+    return made
+
+
+def plan(model: Model) -> Plan:
+    return Plan("s", model.batch, Position(1, 0), Position(2, 0), MOMENT)
+
+
+async def held(clickhouse: ClickHouse) -> Sequence[Sequence[object]]:
+    return await clickhouse.rows("SELECT a, b, doc, n FROM t ORDER BY a, b")
+
+
+async def images(clickhouse: ClickHouse) -> Sequence[Sequence[object]]:
+    return await clickhouse.rows(
+        "SELECT _lsn, _ordinal, _operation, _sign, a, b, doc, n FROM t_changes ORDER BY _batch, _lsn, _ordinal, _sign"
+    )
+
+
+def in_order(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return sorted(rows, key=lambda row: (row[0], row[1], row[3]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_rows_and_images_are_those_of_the_model(clickhouse: ClickHouse, table: Table, seed: int) -> None:
+    model = Model(Random(seed))
+    for _ in range(8):
+        for _ in range(model.random.randrange(1, 25)):
+            model.step()
+        model.lsn += 100
+        if not model.changes:
+            continue
+        before = len(model.images)
+        changes = model.take()
+        await table.load(plan(model), changes, verify=False)
+        if model.random.random() < 0.4:  # cut off in the middle, then repeated
+            await table.load(plan(model), changes, verify=True)
+        assert await held(clickhouse) == sorted(model.rows.values())
+        assert before <= len(model.images)
+    assert list(await images(clickhouse)) == in_order(model.images)
