@@ -19,6 +19,63 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column as it was when the change was made. `key`: part of the replica identity."""
+
+    name: str
+    oid: int
+    typmod: int
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The shape of a table's rows when they were changed.
+
+    `oid` is the table's in PostgreSQL. `identity` is its replica identity: d (primary key), n (nothing), f (full) or i
+    (an index); under f every column is `key`.
+    """
+
+    oid: int
+    relation: Relation
+    identity: str
+    columns: tuple[Column, ...]
+
+    @property
+    def old_columns(self) -> list[int]:
+        """Which columns an old image holds: the key, all of them under f, none under n."""
+        if self.identity == "f":
+            return list(range(len(self.columns)))
+        return [i for i, column in enumerate(self.columns) if column.key and self.identity in ("d", "i")]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Inserts, updates and deletes of one mirrored table. The columns of `rows`, one row per change in no order:
+
+    - `_kind` uint8: `I`, `U` or `D`, as a character code;
+    - `_lsn` uint64 (the commit LSN), `_ordinal` uint32: the position;
+    - `_xid` uint32, `_committed_at` timestamp[us, UTC]: of the transaction;
+    - `_unchanged` list<uint16>: the columns, by index, whose value PostgreSQL left out because it is the old one;
+    - `new_<index>` binary, for each column: the text that PostgreSQL sent; null where the value is NULL or unchanged,
+      and in a delete;
+    - `_has_old` bool: the change came with its old row, or with the old row's key;
+    - `old_<index>` binary, for each of `definition.old_columns`: that row's text; null without one.
+    """
+
+    definition: Definition
+    rows: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """A mirrored table lost all its rows."""
+
+    definition: Definition
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Undecodable:
     """A change that cannot become a row, with its raw bytes: a dead letter in the making."""
 
@@ -32,8 +89,10 @@ class Undecodable:
 class Batch:
     """Changes from `first` to `last`, both included, in commit order.
 
-    `inserts` holds one Arrow table per relation: its columns in PostgreSQL's order, then `_lsn` uint64 (the commit
-    LSN) and `_ordinal` uint32. One batch holds one shape of each table.
+    `inserts` holds one Arrow table per append-only log: its columns in PostgreSQL's order, then `_lsn` uint64 (the
+    commit LSN) and `_ordinal` uint32. `changes` holds what happened to mirrored tables, and `truncated` their
+    truncations, in order. One batch holds one shape of each table, and truncations stand alone: a batch with one holds
+    no other change.
 
     A batch that ends with a whole transaction has `confirm_lsn`, the end of that transaction in the log, which may be
     confirmed to PostgreSQL once the batch is durable, and `last` is `Position(confirm_lsn - 1)`: behind every change of
@@ -50,10 +109,14 @@ class Batch:
     transactions: int
     inserts: dict[Relation, pa.Table]
     undecodable: list[Undecodable] = field(default_factory=list)
+    changes: dict[Relation, Changes] = field(default_factory=dict)
+    truncated: list[Truncated] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
-        return sum(table.num_rows for table in self.inserts.values())
+        """Of all tables together: inserts of logs, and changes of mirrored tables but their truncations."""
+        changes = (changes.rows for changes in self.changes.values())
+        return sum(table.num_rows for table in (*self.inserts.values(), *changes))
 
 
 @dataclass(frozen=True, slots=True)
