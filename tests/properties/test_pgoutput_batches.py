@@ -25,6 +25,7 @@ from headrace.events.position import START, Position
 
 TEXT, JSONB, BIGINT, BOOLEAN, BYTEA = 25, 3802, 20, 16, 17
 NO_LIMIT = 1 << 40
+LOGS = [Relation("public", name) for name in ("table0", "table1", "table2", "t")]
 SETTINGS = settings(deadline=None, max_examples=40)
 SPLITS = st.integers(30, 700)
 
@@ -141,7 +142,7 @@ def assemble(
 ) -> list[Batch]:
     """Receive `raw` in pieces of `split` bytes, asking for a batch after each."""
     buffer = Buffer(bytes_max=1 << 20)
-    assembler = Assembler(after=after, rows_max=rows_max, bytes_max=bytes_max)
+    assembler = Assembler(after=after, rows_max=rows_max, bytes_max=bytes_max, append_only=LOGS)
     batches = []
     for begin in range(0, len(raw), split):
         put(buffer, raw[begin : begin + split])
@@ -279,7 +280,7 @@ def test_a_planned_end_that_the_log_does_not_have_is_corrupt(log: Log, data: st.
 @SETTINGS
 def test_a_new_connection_in_the_middle_repeats_nothing(log: Log, cut: int) -> None:
     buffer = Buffer(bytes_max=1 << 20)
-    assembler = Assembler(after=START, rows_max=2, bytes_max=NO_LIMIT)
+    assembler = Assembler(after=START, rows_max=2, bytes_max=NO_LIMIT, append_only=LOGS)
     batches = []
     messages = log.messages()
     for piece in (messages[:cut], None, messages):

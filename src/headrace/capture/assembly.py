@@ -1,42 +1,24 @@
 """Cutting the stream of messages into batches: whole transactions while they fit, numbered pieces of a giant one.
 
 A batch also ends where a table gets another shape, so that it holds one shape of each table and whoever loads it can
-change the target in between. The same log, cut with the same bounds, gives the same batch: that is what makes a crash
-repeatable. Pure: it neither reads nor waits, and it holds what it was fed until a batch took it.
+change the target in between; and right before and behind truncations of mirrored tables, which stand alone. The same
+log, cut with the same bounds, gives the same batch: that is what makes a crash repeatable. Pure: it neither reads nor
+waits, and it holds what it was fed until a batch took it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from headrace.bus.batch import Batch, Relation, Undecodable
-from headrace.capture.column_types import arrow_type, read_values, type_name
-from headrace.capture.framing import Ints
-from headrace.capture.pgoutput import (
-    CHANGE_OID,
-    COMMIT,
-    DELETE,
-    INSERT,
-    TRUNCATE,
-    UPDATE,
-    Definition,
-    Messages,
-    moment,
-    parse_truncated,
-)
+from headrace.bus.batch import Batch, Definition, Relation
+from headrace.capture.contents import Contents
+from headrace.capture.pgoutput import COMMIT, Messages, moment
 from headrace.capture.places import Placed, Placer, whole
-from headrace.capture.tuples import from_numpy, read_inserts
 from headrace.errors import Corrupt
 from headrace.events.position import Position
-
-_REASONS = {
-    UPDATE: "A row was updated: the log is append-only.",
-    DELETE: "A row was deleted: the log is append-only.",
-    TRUNCATE: "The table was truncated: the log is append-only.",
-}
 
 
 class _Cut(NamedTuple):
@@ -47,13 +29,17 @@ class _Cut(NamedTuple):
 
 
 class Assembler:
-    """Makes batches out of messages. `after` is the last position handed out; changes up to it are passed over."""
+    """Makes batches out of messages. `after` is the last position handed out; changes up to it are passed over.
 
-    def __init__(self, *, after: Position, rows_max: int, bytes_max: int) -> None:
+    `append_only` are the logs, whose inserts become typed rows; every other table is mirrored.
+    """
+
+    def __init__(self, *, after: Position, rows_max: int, bytes_max: int, append_only: Collection[Relation]) -> None:
         self.after = after
         self._rows_max = rows_max
         self._bytes_max = bytes_max
-        self._placer = Placer()
+        self._append_only = append_only
+        self._placer = Placer(append_only=append_only)
         self._pending: list[Placed] = []
         self._definitions: dict[int, Definition] = {}
 
@@ -98,7 +84,8 @@ class Assembler:
             sizes = size + placed.messages.ends - placed.messages.starts[0]
             fits = (row_counts <= self._rows_max) & (sizes <= self._bytes_max)
             count = len(fits) if fits.all() else int(np.argmin(fits))
-            count = next((f for f in placed.fences if f < count and (row_counts[f] or best)), count)
+            fences = (fence for fence in placed.fences if fence < count)
+            count = next((fence for fence in fences if best or row_counts[fence] > placed.fresh[fence]), count)
             commits = placed.of_kind(COMMIT)
             before = int(np.searchsorted(commits, count))
             if before:
@@ -147,72 +134,22 @@ class Assembler:
         first = Position(int(changed[0].lsns[begin]), int(changed[0].ordinals[begin]))
         if not end_lsn:
             self.after = Position(int(changed[-1].lsns[end]), changed[-1].last_ordinal(end))
-        undecodable = [change for placed in changed for change in self._refused(placed)]
-        inserts = self._tables(changed, undecodable)
+        contents = Contents(find_definition=self._definition, append_only=self._append_only)
+        for placed in changed:
+            contents.add(placed)
         return Batch(
             first=first,
             last=self.after,
             confirm_lsn=end_lsn,
             committed_at=moment(int(final.times[-1])),
             transactions=sum(int((placed.lsns[placed.of_kind(COMMIT)] >= first.lsn).sum()) for placed in taken),
-            inserts=inserts,
-            undecodable=sorted(undecodable, key=lambda change: change.position),
+            inserts=contents.inserts,
+            undecodable=contents.undecodable,
+            changes=contents.changes,
+            truncated=contents.truncated,
         )
-
-    def _refused(self, placed: Placed) -> list[Undecodable]:
-        """Changes that are no inserts: in an append-only log each is a dead letter."""
-        refused = []
-        for index in np.flatnonzero(placed.fresh & (placed.kinds != INSERT)):
-            kind, raw = int(placed.kinds[index]), placed.messages.raw(index)
-            oids = (
-                parse_truncated(raw) if kind == TRUNCATE else [int.from_bytes(raw[CHANGE_OID : CHANGE_OID + 4], "big")]
-            )
-            for offset, oid in enumerate(oids):
-                position = Position(int(placed.lsns[index]), int(placed.ordinals[index]) + offset)
-                refused.append(Undecodable(self._definition(oid).relation, position, _REASONS[kind], raw))
-        return refused
-
-    def _tables(self, changed: list[Placed], undecodable: list[Undecodable]) -> dict[Relation, pa.Table]:
-        pieces: dict[Relation, list[pa.RecordBatch]] = {}
-        for placed in changed:
-            inserts = np.flatnonzero(placed.fresh & (placed.kinds == INSERT))
-            oids = placed.messages.numbers(inserts, CHANGE_OID, 32)
-            for oid in np.unique(oids):
-                definition = self._definition(int(oid))
-                rows, refused = _read_rows(definition, placed, inserts[oids == oid])
-                pieces.setdefault(definition.relation, []).append(rows)
-                undecodable.extend(refused)
-        return {relation: pa.Table.from_batches(batches) for relation, batches in pieces.items()}
 
     def _definition(self, oid: int) -> Definition:
         if oid not in self._definitions:
             raise Corrupt("The replication stream changes a table that it did not describe.", f"Its oid is {oid}.")
         return self._definitions[oid]
-
-
-def _read_rows(definition: Definition, placed: Placed, which: Ints) -> tuple[pa.RecordBatch, list[Undecodable]]:
-    """The rows of one table, and apart from them those with a value that their column cannot hold."""
-    messages = Messages(placed.messages.data, placed.messages.starts[which], placed.messages.ends[which])
-    lsns, ordinals = placed.lsns[which], placed.ordinals[which]
-    arrays, reasons = [], dict[int, str]()
-    for column, read in zip(definition.columns, read_inserts(messages, len(definition.columns)), strict=True):
-        values, bad = read_values(read.values, column.oid)
-        arrays.append(values)
-        for index in bad:
-            reasons.setdefault(
-                int(index), f"Column {column.name} has a value that no {type_name(column.oid)} can hold here."
-            )
-        for index in np.flatnonzero(read.odd) if read.odd is not None else ():
-            reasons.setdefault(int(index), f"Column {column.name} came without its value.")
-    fields = [pa.field(column.name, arrow_type(column.oid)) for column in definition.columns]
-    fields += [pa.field("_lsn", pa.uint64()), pa.field("_ordinal", pa.uint32())]
-    arrays += [from_numpy(lsns.astype(np.uint64), pa.uint64()), from_numpy(ordinals.astype(np.uint32), pa.uint32())]
-    rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-    if not reasons:
-        return rows, []
-    keep = np.ones(len(which), np.bool_)
-    keep[list(reasons)] = False
-    return rows.filter(pa.array(keep)), [
-        Undecodable(definition.relation, Position(int(lsns[i]), int(ordinals[i])), reason, messages.raw(i))
-        for i, reason in sorted(reasons.items())
-    ]

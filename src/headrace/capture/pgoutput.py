@@ -12,7 +12,7 @@ from typing import NoReturn, SupportsIndex
 
 import numpy as np
 
-from headrace.bus.batch import Relation
+from headrace.bus.batch import Column, Definition, Relation
 from headrace.capture.framing import Bytes, Ints, big_endian
 from headrace.errors import Corrupt
 from headrace.events.position import Position
@@ -23,13 +23,14 @@ KNOWN = np.isin(np.arange(256), [BEGIN, COMMIT, ORIGIN, RELATION, TYPE, MESSAGE,
 CHANGES = np.isin(np.arange(256), [INSERT, UPDATE, DELETE, TRUNCATE])
 
 BEGIN_BYTES = 1 + 8 + 8 + 4
-BEGIN_FINAL_LSN, BEGIN_TIME = 1, 9
+BEGIN_FINAL_LSN, BEGIN_TIME, BEGIN_XID = 1, 9, 17
 COMMIT_BYTES = 1 + 1 + 8 + 8 + 8
 COMMIT_LSN, COMMIT_END_LSN = 2, 10
 CHANGE_OID = 1
-INSERT_TUPLE = 5
+CHANGE_TUPLE = 5  # of an Insert, Update or Delete: the first of its tuples
+NEW, OLD, OLD_KEY = (ord(marker) for marker in "NOK")
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _COLUMNS_MAX = 1600  # MaxTupleAttributeNumber is 1664, of a table 1600
 
 
@@ -47,6 +48,9 @@ class Messages:
     def raw(self, index: SupportsIndex) -> bytes:
         return self.data[self.starts[index] : self.ends[index]].tobytes()
 
+    def select(self, which: Ints) -> Messages:
+        return Messages(self.data, self.starts[which], self.ends[which])
+
     def cut(self, begin: int, end: int) -> Messages:
         return Messages(self.data, self.starts[begin:end], self.ends[begin:end])
 
@@ -56,28 +60,8 @@ class Messages:
         return numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column as it was when the change was made. `key`: part of the replica identity."""
-
-    name: str
-    oid: int
-    typmod: int
-    key: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """What a Relation message says: the shape of a table's rows from here on. `identity` is d, n, f or i."""
-
-    oid: int
-    relation: Relation
-    identity: str
-    columns: tuple[Column, ...]
-
-
 def parse_definition(raw: bytes) -> Definition:
-    """Read a Relation message. Raises Corrupt."""
+    """Read a Relation message: the shape of a table's rows from here on. Raises Corrupt."""
     reader = _Reader(raw)
     oid = reader.number(4)
     relation = Relation(reader.text() or "pg_catalog", reader.text())
@@ -103,7 +87,7 @@ def parse_truncated(raw: bytes) -> list[int]:
 def moment(microseconds: int) -> datetime:
     """PostgreSQL's time stamp: microseconds since 2000. Raises Corrupt beyond the year 9999."""
     try:
-        return _EPOCH + timedelta(microseconds=microseconds)
+        return EPOCH + timedelta(microseconds=microseconds)
     except OverflowError as error:
         raise Corrupt("A transaction has an impossible commit time.", f"{microseconds} µs after 2000.") from error
 

@@ -7,17 +7,20 @@ that nobody will get, so that it is the same in every reading of the log. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from headrace.bus.batch import Definition, Relation
 from headrace.capture.framing import Ints
 from headrace.capture.pgoutput import (
     BEGIN,
     BEGIN_BYTES,
     BEGIN_FINAL_LSN,
     BEGIN_TIME,
+    BEGIN_XID,
     CHANGE_OID,
     CHANGES,
     COMMIT,
@@ -27,7 +30,6 @@ from headrace.capture.pgoutput import (
     KNOWN,
     RELATION,
     TRUNCATE,
-    Definition,
     Messages,
     lsn_text,
     parse_definition,
@@ -43,20 +45,23 @@ class Transaction:
 
     lsn: int
     time: int
+    xid: int
     next_ordinal: int
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Messages with, for each: its kind, the commit LSN and time of its transaction, the ordinal of its first change,
-    how many changes it makes, and whether it is a change that was not handed out before. `definitions` are the
-    Relation messages, by index; `fences` those of them that give another shape to a table whose shape was known.
+    """Messages with, for each: its kind, the commit LSN, time and number of its transaction, the ordinal of its first
+    change, how many changes it makes, and whether it is a change that was not handed out before. `definitions` are the
+    Relation messages, by index. No batch may go on over one of `fences`, in order: messages that give another shape to
+    a table whose shape was known, that begin to truncate mirrored tables, or that are the first change behind that.
     """
 
     messages: Messages
     kinds: npt.NDArray[np.uint8]
     lsns: Ints
     times: Ints
+    xids: Ints
     ordinals: Ints
     counts: Ints
     fresh: npt.NDArray[np.bool_]
@@ -72,6 +77,7 @@ class Placed:
             self.kinds[begin:end],
             self.lsns[begin:end],
             self.times[begin:end],
+            self.xids[begin:end],
             self.ordinals[begin:end],
             self.counts[begin:end],
             self.fresh[begin:end],
@@ -115,12 +121,17 @@ def whole(end_lsn: int) -> Position:
 
 
 class Placer:
-    """Places messages as they come in; carries the open transaction and the known tables from one call to the next."""
+    """Places messages as they come in; carries the open transaction and the known tables from one call to the next.
 
-    def __init__(self) -> None:
+    `append_only` are the tables that are logs; every other one is mirrored.
+    """
+
+    def __init__(self, *, append_only: Collection[Relation]) -> None:
+        self._append_only = frozenset(append_only)
         self._open: Transaction | None = None
         self._last_lsn = 0
         self._shapes: dict[int, Definition] = {}
+        self._truncating = False  # the last change was a Truncate of a mirrored table
 
     @property
     def in_transaction(self) -> bool:
@@ -138,24 +149,28 @@ class Placer:
         begins, commits = np.flatnonzero(kinds == BEGIN), np.flatnonzero(kinds == COMMIT)
         _check_lengths(messages, begins, BEGIN_BYTES)
         _check_lengths(messages, commits, COMMIT_BYTES)
-        carried = self._open or Transaction(0, 0, 0)
+        carried = self._open or Transaction(0, 0, 0, 0)
         transaction = np.cumsum(kinds == BEGIN)  # 0: the carried one
         lsns = np.append(carried.lsn, messages.numbers(begins, BEGIN_FINAL_LSN, 64))
-        times = np.append(carried.time, messages.numbers(begins, BEGIN_TIME, 64))
+        times = np.append(carried.time, messages.numbers(begins, BEGIN_TIME, 64))[transaction]
+        xids = np.append(carried.xid, messages.numbers(begins, BEGIN_XID, 32))[transaction]
         self._check_order(messages, kinds, transaction, lsns, commits)
-        counts = _count_changes(messages, kinds)
+        truncates = {int(i): parse_truncated(messages.raw(i)) for i in np.flatnonzero(kinds == TRUNCATE)}
+        counts = _count_changes(messages, kinds, truncates)
         before = np.cumsum(counts) - counts
         first = np.append(-carried.next_ordinal, before[begins])
         ordinals = before - first[transaction]
         placed_lsns = lsns[transaction]
         known = (placed_lsns < after.lsn) | ((placed_lsns == after.lsn) & (ordinals <= after.ordinal))
-        definitions, fences = self._define(messages, np.flatnonzero(kinds == RELATION))
-        self._carry(placed_lsns, times[transaction], ordinals + counts, open_=len(begins) - len(commits))
+        definitions = {int(i): parse_definition(messages.raw(i)) for i in np.flatnonzero(kinds == RELATION)}
+        fences = self._find_fences(kinds, definitions, truncates)
+        self._carry(placed_lsns, times, xids, ordinals + counts, open_=len(begins) - len(commits))
         return Placed(
             messages,
             kinds,
             placed_lsns,
-            times[transaction],
+            times,
+            xids,
             ordinals,
             counts,
             CHANGES[kinds] & ~known,
@@ -195,31 +210,47 @@ class Placer:
             )
         self._last_lsn = int(rising[-1])
 
-    def _define(self, messages: Messages, which: Ints) -> tuple[dict[int, Definition], list[int]]:
-        definitions = {int(index): parse_definition(messages.raw(index)) for index in which}
+    def _find_fences(
+        self, kinds: npt.NDArray[np.uint8], definitions: dict[int, Definition], truncates: dict[int, list[int]]
+    ) -> list[int]:
         fences = []
-        for index, new in definitions.items():
-            rivals = [d for d in self._shapes.values() if d.oid == new.oid or d.relation == new.relation]
-            if any(rival != new for rival in rivals):
+        mirrored = np.zeros(len(kinds), np.bool_)
+        for index in sorted([*definitions, *truncates]):
+            if index in truncates:
+                mirrored[index] = any(self._is_mirrored(oid) for oid in truncates[index])
+            elif self._define(definitions[index]):
                 fences.append(index)
-            for rival in rivals:
-                del self._shapes[rival.oid]
-            self._shapes[new.oid] = new
-        return definitions, fences
+        if truncates or self._truncating:
+            changes = np.flatnonzero(CHANGES[kinds])
+            alone = np.append(self._truncating, mirrored[changes])
+            fences = sorted({*fences, *changes[alone[1:] != alone[:-1]].tolist()})
+            self._truncating = bool(alone[-1])
+        return fences
 
-    def _carry(self, lsns: Ints, times: Ints, next_ordinals: Ints, *, open_: int) -> None:
+    def _is_mirrored(self, oid: int) -> bool:
+        return oid not in self._shapes or self._shapes[oid].relation not in self._append_only
+
+    def _define(self, new: Definition) -> bool:
+        """Whether a table that was known has another shape from here on."""
+        rivals = [d for d in self._shapes.values() if d.oid == new.oid or d.relation == new.relation]
+        for rival in rivals:
+            del self._shapes[rival.oid]
+        self._shapes[new.oid] = new
+        return any(rival != new for rival in rivals)
+
+    def _carry(self, lsns: Ints, times: Ints, xids: Ints, next_ordinals: Ints, *, open_: int) -> None:
         if int(self.in_transaction) + open_ == 0:
             self._open = None
         elif len(lsns):
-            self._open = Transaction(int(lsns[-1]), int(times[-1]), int(next_ordinals[-1]))
+            self._open = Transaction(int(lsns[-1]), int(times[-1]), int(xids[-1]), int(next_ordinals[-1]))
             if self._open.next_ordinal >= ORDINAL_MAX:
                 raise Corrupt("A transaction has more changes than can be numbered.", f"More than {ORDINAL_MAX}.")
 
 
-def _count_changes(messages: Messages, kinds: npt.NDArray[np.uint8]) -> Ints:
+def _count_changes(messages: Messages, kinds: npt.NDArray[np.uint8], truncates: dict[int, list[int]]) -> Ints:
     counts = CHANGES[kinds].astype(np.int64)
-    for index in np.flatnonzero(kinds == TRUNCATE):
-        counts[index] = len(parse_truncated(messages.raw(index)))
+    for index, oids in truncates.items():
+        counts[index] = len(oids)
     changed = np.flatnonzero(CHANGES[kinds])
     if (messages.ends[changed] - messages.starts[changed] < CHANGE_OID + 4).any():
         raise Corrupt("A change in the replication stream ends before it names its table.")

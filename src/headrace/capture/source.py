@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from headrace.bus.batch import Batch, Idle
+from headrace.bus.batch import Batch, Idle, Relation
 from headrace.capture.assembly import Assembler
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX, Backlog
 from headrace.capture.buffer import Buffer
@@ -49,7 +49,10 @@ class Lag:
 
 
 class Source:
-    """Reads the changes of `tables` (each "schema.table") through the replication slot `slot` and a publication.
+    """Reads changes through the replication slot `slot` and a publication.
+
+    `tables` (each "schema.table") are append-only logs: their inserts come as typed rows, any other change of them is
+    undecodable. Every other table in the publication is mirrored: its inserts, updates, deletes and truncations come.
 
     `buffer_bytes_max` bounds the received bytes in memory; a batch takes at most half of them and `batch_rows_max`
     rows. `takeover_s` is how long to wait for a slot that another connection still holds.
@@ -114,7 +117,12 @@ class Source:
                 after=after,
                 rows_max=self._rows_max,
             )
-        self._assembler = Assembler(after=after, rows_max=self._rows_max, bytes_max=self._bytes_max)
+        self._assembler = Assembler(
+            after=after,
+            rows_max=self._rows_max,
+            bytes_max=self._bytes_max,
+            append_only=[Relation(*table.split(".", 1)) for table in self._tables],
+        )
         timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
         self._reader = Reader(
             address=self._address,
