@@ -51,7 +51,8 @@ class SourceColumn:
     """A column. `oid` and `typmod` are those of the declared type, which may be a domain; `type` is what it stands for.
 
     `attnum` stays the same for the life of the column, whatever it is called. `key`: part of the table's `key`.
-    `missing` is the text of the value that rows have that are older than the column, None when that is null.
+    `missing` is the text of the value that rows have that are older than the column, None when that is null, or when
+    the table was written anew for it: a default that is computed for each row does that.
     """
 
     name: str
@@ -62,6 +63,7 @@ class SourceColumn:
     not_null: bool
     key: bool
     generated: bool
+    has_default: bool
     missing: str | None
 
 

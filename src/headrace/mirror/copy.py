@@ -36,7 +36,7 @@ class Range:
 
 
 class Copy:
-    """Copies tables of one source. `workers` ranges are under way at once; `bytes_per_s_max` is what all of them may read."""
+    """Copies tables of one source. `workers` ranges are under way at once; all together read `bytes_per_s_max`."""
 
     def __init__(
         self, *, clickhouse: ClickHouse, source: str, postgres_url: str, workers: int, bytes_per_s_max: int | None

@@ -201,7 +201,7 @@ class MirrorKeeper:
         Copied rows may hold commits that are not loaded yet. They must be: an insert of a row that stands already would
         count twice.
         """
-        end = await log_end(self._url)
+        end = await log_end(self._url) - 1
         loader = self._loader
         while (
             loader.watermark.position.lsn < end

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from headrace.bus.batch import Batch, Changes, Truncated
+from headrace.bus.batch import Batch, Changes, Definition, Truncated
+from headrace.capture.source_tables import describe_table
+from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
@@ -16,11 +18,18 @@ log = logger(__name__)
 
 
 class Mirror:
-    """The tables by name and by PostgreSQL's number of them. Only the worker has one."""
+    """The tables by name and by PostgreSQL's number of them. Only the worker has one.
 
-    def __init__(self, *, clickhouse: ClickHouse, source: str) -> None:
+    `choices` are how columns are wanted, by table and column.
+    """
+
+    def __init__(
+        self, *, clickhouse: ClickHouse, source: str, postgres_url: str, choices: Mapping[str, Mapping[str, str]]
+    ) -> None:
         self._clickhouse = clickhouse
         self._source = source
+        self._postgres_url = postgres_url
+        self._choices = choices
         self._tables: dict[str, Table] = {}
 
     def __iter__(self) -> Iterator[Table]:
@@ -61,10 +70,30 @@ class Mirror:
         table = self._find(changes.definition.oid)
         if table is None:
             return
-        if not table.shape.fits(changes.definition):
-            await self._quarantine(table, "Its columns are not what they were.")
-            return
+        if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
+            await self._evolve(table, changes.definition)
         await table.load(plan, changes, verify=verify)
+
+    async def _evolve(self, table: Table, sent: Definition) -> None:
+        """Follow a change of the columns, or stop this one table: the others go on."""
+        catalog = await describe_table(self._postgres_url, sent.oid)
+        full_name = f"{sent.relation.schema}.{sent.relation.name}"
+        rewritten = catalog is not None and catalog.filenode != table.stored.filenode
+        try:
+            shape, choices = table.shape, self._choices.get(full_name, {})
+            evolution = evolve(shape, sent, catalog, rewritten=rewritten, choices=choices)
+        except CannotFollow as reason:
+            await self._quarantine(table, str(reason))
+            return
+        await table.evolve(evolution)
+        log.info(
+            "table_evolved",
+            table=full_name,
+            added=[column.name for column, _ in evolution.added],
+            dropped=evolution.dropped,
+            renamed=evolution.renamed,
+            retyped=[column.name for column in evolution.retyped],
+        )
 
     async def _truncate(self, plan: Plan, truncated: Truncated) -> None:
         table = self._find(truncated.definition.oid)

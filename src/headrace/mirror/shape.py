@@ -59,9 +59,12 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
         return msgspec.json.decode(text, type=cls)
 
     def fits(self, definition: Definition) -> bool:
-        """Whether the stream now sends exactly these columns."""
+        """Whether the stream now sends exactly these columns, and tells rows apart by the same key."""
         sent = [(column.name, column.oid, column.typmod) for column in definition.columns]
-        return sent == [(column.name, column.oid, column.typmod) for column in self.columns]
+        if sent != [(column.name, column.oid, column.typmod) for column in self.columns]:
+            return False
+        keyed = definition.identity in ("d", "i") and bool(self.key)
+        return not keyed or {column.name for column in definition.columns if column.key} == set(self.key)
 
     def check(self, table: str) -> Shape:
         """Itself. Raises InvalidConfiguration for a column whose name the mirror needs, or whose choice is none."""
@@ -95,7 +98,7 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
             attnum=column.attnum,
             oid=column.oid,
             typmod=column.typmod,
-            type=_type(column.type),
+            type=source_type(column.type),
             not_null=column.not_null,
             choice=choices.get(column.name),
         )
@@ -104,6 +107,7 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
     return Shape(columns, table.key or table.primary_key).check(table.full_name)
 
 
-def _type(catalog: CatalogType) -> SourceType:
-    element = _type(catalog.element) if catalog.element else None
+def source_type(catalog: CatalogType) -> SourceType:
+    """What the mapping of types needs of a type in the catalog."""
+    element = source_type(catalog.element) if catalog.element else None
     return SourceType(catalog.name, catalog.kind, catalog.typmod, element)

@@ -1,7 +1,7 @@
 """The ClickHouse statements of one mirrored table. Text in, text out: nothing here runs one.
 
-Column n of the table is called `c<n>` in what travels and in the staging table, so that no name of the application's can
-clash with a name of ours; the tables that people read have the application's names.
+Column n of the table is called `c<n>` in what travels and in the staging table, so that no name of the application's
+can clash with a name of ours; the tables that people read have the application's names.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from headrace.mirror.evolve import Evolution
 from headrace.mirror.shape import Column, Shape
 
 STORAGE: Final = "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
 PLACE: Final = "_lsn, _ordinal"
 _IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
 INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
-# Rows that changes begin from: one that stood there before the slice, and one that was copied after its key had changed.
+# Rows that changes begin from: one that stood before the slice, and one that was copied after its key had changed.
 STOOD, COPIED = 1, 0
 _ALWAYS: Final = ("1", "true")
 _WINDOW_ROWS: Final = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
@@ -106,6 +107,26 @@ class Objects:
             f"FROM {self.changes} WHERE _batch > {since_batch}",
         ]
 
+    def evolve(self, evolution: Evolution) -> list[str]:
+        """Gives the rows and the changes other columns; running it again changes nothing more. The staging table, whose
+        columns are numbered, is made anew.
+        """
+        actions = [f"DROP COLUMN IF EXISTS {quoted(name)}" for name in evolution.dropped]
+        actions += [f"RENAME COLUMN IF EXISTS {quoted(old)} TO {quoted(new)}" for old, new in evolution.renamed]
+        for column, missing in evolution.added:
+            default = ""
+            if missing is not None:
+                text = f"CAST('{_escaped(missing)}', 'Nullable(String)')"
+                default = f" DEFAULT {column.target.value(text)}"
+            actions.append(f"ADD COLUMN IF NOT EXISTS {quoted(column.name)} {self._declared(column)}{default}")
+        actions += [
+            f"MODIFY COLUMN IF EXISTS {quoted(column.name)} {self._declared(column)}" for column in evolution.retyped
+        ]
+        return [
+            *(f"ALTER TABLE {table} {action}" for action in actions for table in (self.rows, self.changes)),
+            f"DROP TABLE IF EXISTS {self.staging} SYNC",
+        ]
+
     def drop(self) -> list[str]:
         """Drops the tables of this generation."""
         return [f"DROP TABLE IF EXISTS {table} SYNC" for table in (self.staging, self.changes, self.rows)]
@@ -142,7 +163,7 @@ class Objects:
         )
 
     def letters(self) -> str:
-        """Puts the changes of a batch with a value that its column cannot hold into the dead letters, with their key."""
+        """Puts the changes of a batch with a value that its column cannot hold into the dead letters."""
         return (
             "INSERT INTO headrace.dead_letters (source, target, lsn, ordinal, batch, status, reason, raw) "
             "SELECT {source:String}, {target:String}, _lsn, _ordinal, {batch:UInt64}, 'waiting', "
@@ -185,7 +206,7 @@ class Objects:
         )
 
     def copy(self, floor_lsn: int) -> str:
-        """Puts copied rows, as PostgreSQL's COPY gives them, into the rows: older than every change behind the floor."""
+        """Puts copied rows, as COPY gives them, into the rows: older than every change behind the floor."""
         structure = ", ".join(f"c{place} Nullable(String)" for place in range(len(self.shape.columns)))
         values = [self._value(place, column) for place, column in enumerate(self.shape.columns)]
         fits = " AND ".join(self._conditions(enumerate(self.shape.columns))) or "1"
@@ -256,11 +277,12 @@ class Objects:
             "toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, toUInt8(0) AS _moved"
         )
         key = f"({', '.join(quoted(name) for name in self.shape.key)})"
+        own = ", ".join(f"{quoted(name)} AS root{place}" for name, place in named)
         begun = f"SELECT {roots} FROM {staged} AND _kind != {INSERT} AND _chain = 0"
         parts = [
             f"SELECT {listed} FROM (SELECT *, _batch AS _at_batch FROM {staged} LIMIT 1 BY {PLACE})",
-            f"SELECT {self._stored('')}, {', '.join(f'{quoted(name)} AS root{place}' for name, place in named)}, "
-            f"toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain FROM {self.rows} FINAL WHERE {key} IN ({begun})",
+            f"SELECT {self._stored('')}, {own}, toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain "
+            f"FROM {self.rows} FINAL WHERE {key} IN ({begun})",
         ]
         if catching_up:
             # A row that was copied after its key had changed stands under its new key already.

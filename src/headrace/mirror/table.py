@@ -7,7 +7,7 @@ repeat computes the same; `verify` then adds only what is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 
 from headrace.bus.batch import Changes, Truncated
 from headrace.mirror.column_type import SETTINGS
+from headrace.mirror.evolve import Evolution
 from headrace.mirror.prepare import prepare
 from headrace.mirror.shape import Shape
 from headrace.mirror.statements import INSERT, Objects
 from headrace.telemetry import logger
-from headrace.warehouse.client import DURABLE, ClickHouse
+from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
 from headrace.warehouse.mirrors import COPYING, PAUSED, READY, REMOVED, StoredMirror, write_mirror
 from headrace.warehouse.plan import Plan
 
@@ -101,6 +102,15 @@ class Table:
             await self._execute(objects.advance(), slice_)
             await self._clear_staging()
 
+    async def evolve(self, evolution: Evolution) -> None:
+        """Go on with other columns. What was staged in the old ones is lost: a table that is copied begins anew."""
+        await self._run(self.objects.evolve(evolution), {"alter_sync": 1, "mutations_sync": 1})
+        floor = {} if self.live else {"floor_lsn": 0}
+        await self.save(shape=evolution.shape.to_json(), **floor)
+        await self.make()
+        if self.live:
+            await self.publish()
+
     async def truncate(self, plan: Plan, truncated: Truncated) -> None:
         """Delete every row that there is; a table that is not live notes the place."""
         slice_ = {"after": plan.batch - 1, "upto": plan.batch}
@@ -118,15 +128,21 @@ class Table:
         await self.save(applied_batch=upto)
 
     async def _insert(self, sql: str, rows: pa.Table, parameters: Mapping[str, Any], plan: Plan) -> int:
+        attempt = str(uuid4())
         return await self._clickhouse.insert_select(
-            sql, rows, parameters, settings={**DURABLE, **SETTINGS}, query_id=self._query_id(plan.batch)
+            sql,
+            rows,
+            parameters,
+            settings={**DURABLE, **SETTINGS, "insert_deduplication_token": attempt},
+            query_id=f"headrace:{self._source}:{self.stored.name}:{plan.batch}:{attempt}",
         )
 
     async def _set_aside(self, rows: pa.Table, plan: Plan) -> None:
         """The changes that a column cannot hold, as dead letters."""
         parameters = {"source": self._source, "target": self.stored.name, "batch": plan.batch}
         count = await self._insert(self.objects.letters(), rows, parameters, plan)
-        log.error("dead_letters", target=self.stored.name, count=count, batch=plan.batch)
+        if count:  # none when the driver had to repeat the insert, and the first one had come through
+            log.error("dead_letters", target=self.stored.name, count=count, batch=plan.batch)
 
     async def _clear_staging(self) -> None:
         self._staged_batches += 1
@@ -135,13 +151,14 @@ class Table:
             await self._clickhouse.execute(f"TRUNCATE TABLE {self.objects.staging}")
 
     async def _execute(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        attempt = str(uuid4())
         await self._clickhouse.execute(
-            sql, parameters, settings=DURABLE, query_id=self._query_id(parameters.get("upto", 0))
+            sql,
+            parameters,
+            settings={**DURABLE, "insert_deduplication_token": attempt},
+            query_id=f"headrace:{self._source}:{self.stored.name}:{parameters['upto']}:{attempt}",
         )
 
-    async def _run(self, statements: list[str]) -> None:
+    async def _run(self, statements: Sequence[str], settings: ClickHouseSettings | None = None) -> None:
         for statement in statements:
-            await self._clickhouse.execute(statement)
-
-    def _query_id(self, batch: int) -> str:
-        return f"headrace:{self._source}:{self.stored.name}:{batch}:{uuid4()}"
+            await self._clickhouse.execute(statement, settings=settings)

@@ -82,7 +82,10 @@ class Worker:
             batch_rows_max=settings.capture.batch_rows_max,
         )
         source = settings.project
-        self._mirror = mirror = Mirror(clickhouse=clickhouse, source=source)
+        choices = {name: table.columns for name, table in settings.mirror.table.items()}
+        self._mirror = mirror = Mirror(
+            clickhouse=clickhouse, source=source, postgres_url=addresses.postgres_url, choices=choices
+        )
         self._models = models = ReadModels()
         self._advance = advance = Advance(clickhouse=clickhouse, source=source)
         events = project.domain.events
@@ -110,7 +113,7 @@ class Worker:
             postgres_url=addresses.postgres_url,
             publication=settings.slot,
             patterns=settings.mirror.tables,
-            choices={name: table.columns for name, table in settings.mirror.table.items()},
+            choices=choices,
             mirror=mirror,
             loader=loader,
             copy=Copy(

@@ -40,10 +40,10 @@ ORDER BY name
 class StoredMirror:
     """One mirrored table. `name` is what it is called in ClickHouse.
 
-    `generation` numbers its copies: a resync makes the next one. `shape` is JSON, known to the mirror alone. `floor_lsn`
-    is the log position that the copy includes everything before, 0 while it is not known. `filenode` is the file that the
-    copy reads. The change stream begins behind `since_batch`. Staged changes are applied up to `applied_batch`; a ready
-    table is as far as the watermark.
+    `generation` numbers its copies: a resync makes the next one. `shape` is JSON, known to the mirror alone. The copy
+    includes every commit up to `floor_lsn`, which is 0 while it is not known; `filenode` is the file that it reads. The
+    change stream begins behind `since_batch`. Staged changes are applied up to `applied_batch`; a ready table is as far
+    as the watermark.
     """
 
     name: str

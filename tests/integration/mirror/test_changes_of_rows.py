@@ -10,13 +10,13 @@ from random import Random
 import pyarrow as pa
 import pytest
 
-from headrace.bus.batch import Changes, Column, Definition, Relation, Truncated
+from headrace.bus.batch import Changes, Column, Definition, Relation
 from headrace.events.position import Position
 from headrace.mirror import shape
 from headrace.mirror.column_type import SourceType
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.mirrors import COPYING, READY, StoredMirror
+from headrace.warehouse.mirrors import READY, StoredMirror
 from headrace.warehouse.plan import Plan
 from headrace.warehouse.schema import create_schema
 
@@ -107,7 +107,9 @@ class Model:
                 "_lsn": self.lsn,
                 "_ordinal": len(self.changes),
                 "_unchanged": unchanged,
-                "new": [None if value is None or i in unchanged else str(value) for i, value in enumerate(new or [None] * 4)],
+                "new": [
+                    None if value is None or i in unchanged else str(value) for i, value in enumerate(new or [None] * 4)
+                ],
                 "_has_old": old is not None,
                 "old": [None if old is None else str(value) for value in (old or (0, ""))],
             }

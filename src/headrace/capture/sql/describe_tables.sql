@@ -61,6 +61,7 @@ SELECT
                 WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND o.conkey = ARRAY[a.attnum] AND NOT o.convalidated
             ),
             'generated', a.attgenerated <> '',
+            'has_default', a.atthasdef,
             'missing', CASE WHEN a.atthasmissing THEN array_to_string(a.attmissingval::text::text[], ',') END
         ) ORDER BY a.attnum), '[]')
         FROM pg_attribute a

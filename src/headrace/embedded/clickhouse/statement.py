@@ -109,8 +109,8 @@ def tokens(text: bytes) -> Iterator[Token]:
 def inline_insert(text: bytes, *, complete: bool) -> InlineInsert | None:
     """Find an INSERT with data at the start of `text`.
 
-    `complete` says that no more text will come. Returns None for every other statement, INSERT … SELECT included, unless
-    it selects from `input`.
+    `complete` says that no more text will come. Returns None for every other statement, and for an INSERT … SELECT that
+    does not select from `input`.
     Raises `Incomplete` when more text is needed, and refuses FROM INFILE, as the server does.
     """
     scan = tokens(text)
