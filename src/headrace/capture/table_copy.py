@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import NamedTuple
 
 import numpy as np
 import psycopg
@@ -51,8 +52,10 @@ async def copy_range(
     page_end: int | None,
     *,
     where: str | None = None,
+    exported: str | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """The rows of `leaf` in the pages from `page_begin` to before `page_end`, None: to the end, in a new snapshot.
+    """The rows of `leaf` in the pages from `page_begin` to before `page_end`, None: to the end, in a new snapshot, or
+    in the one that `export_snapshot` named.
 
     Yields COPY's text format in pieces of about `CHUNK_BYTES` that end with a row. `where` is a condition in SQL, as
     trusted as the configuration that it is from. One short transaction, which locks the table against nothing but
@@ -60,7 +63,7 @@ async def copy_range(
     rights, Unavailable; a repeat reads the range as it is then.
     """
     async with connect(url) as connection:
-        await _begin(connection, leaf)
+        await _begin(connection, leaf, exported)
         statement = read_sql("copy_range").format(
             columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
             table=sql.Identifier(leaf.schema, leaf.name),
@@ -82,15 +85,34 @@ async def copy_range(
             await connection.close()  # what is left in the socket is not for psycopg to read
 
 
-async def _begin(connection: Connection, leaf: Leaf) -> None:
+class Exported(NamedTuple):
+    """A snapshot that several connections can read in. `seen` is PostgreSQL's text of it: xmin:xmax:running."""
+
+    name: str
+    seen: str
+
+
+@asynccontextmanager
+async def export_snapshot(url: str) -> AsyncIterator[Exported]:
+    """A snapshot for `copy_range`, as long as the block lasts. It holds vacuum back meanwhile. Raises Unavailable."""
+    async with connect(url) as connection:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        row = await read_row(connection, "export_snapshot")
+        yield Exported(row["name"], row["seen"])
+
+
+async def _begin(connection: Connection, leaf: Leaf, exported: str | None) -> None:
     """Begin the transaction and make sure that the table is in the file it was described with, until it ends.
 
-    Each statement has a snapshot of its own, so that of COPY is younger than the lock: rows moved into a new file
-    before it are not invisible to it.
+    Without an exported snapshot each statement has one of its own, so that of COPY is younger than the lock: rows moved
+    into a new file before it are not invisible to it.
     """
     name = sql.Identifier(leaf.schema, leaf.name)
-    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
+    level = "REPEATABLE READ" if exported else "READ COMMITTED"
+    await connection.execute(f"BEGIN ISOLATION LEVEL {level} READ ONLY".encode())
     try:
+        if exported:
+            await connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(exported)))
         await connection.execute(sql.SQL("SELECT FROM ONLY {} LIMIT 0").format(name))  # locks it
     except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
         raise _explain(error.sqlstate or "", str(error), leaf) from error

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from headrace.capture.source_tables import Leaf, SourceTable
-from headrace.capture.table_copy import copy_range
+from headrace.capture.table_copy import copy_range, export_snapshot
 from headrace.mirror.column_type import SETTINGS
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
@@ -48,30 +48,47 @@ class Copy:
         self._bytes_per_s_max = bytes_per_s_max and bytes_per_s_max / workers
 
     async def run(self, table: Table, described: SourceTable) -> None:
-        """Bring over every range that is missing. Raises Rewritten when it must begin anew; repeating it goes on."""
-        done = await read_ranges(self._clickhouse, self._source, table.stored)
+        """Bring over what is missing. Raises Rewritten when it must begin anew; repeating it goes on.
+
+        A table without a key is copied in one snapshot, and from the start after a crash: of rows that are copied twice
+        nobody could tell that they are the same.
+        """
+        if not table.objects.copied_at_once:
+            await self._copy_missing(table, described, None)
+        elif not table.stored.snapshot:
+            await table.empty()
+            async with export_snapshot(self._postgres_url) as exported:
+                await self._copy_missing(table, described, exported.name)
+            await table.finish_copy(exported.seen)
+
+    async def _copy_missing(self, table: Table, described: SourceTable, exported: str | None) -> None:
+        done = [] if exported else await read_ranges(self._clickhouse, self._source, table.stored)
         missing = list(ranges(described.leaves, done))
         log.info("copy_began", table=described.full_name, ranges=len(missing), done=len(done))
         try:
             async with asyncio.TaskGroup() as group:
                 for each in missing:
                     await self._slots.acquire()
-                    group.create_task(self._copy_one(table, each)).add_done_callback(lambda _: self._slots.release())
+                    group.create_task(self._copy_one(table, each, exported)).add_done_callback(
+                        lambda _: self._slots.release()
+                    )
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
         log.info("copy_ended", table=described.full_name)
 
-    async def _copy_one(self, table: Table, range_: Range) -> None:
+    async def _copy_one(self, table: Table, range_: Range, exported: str | None) -> None:
         began = asyncio.get_running_loop().time()
         count = _Count()
         objects = table.objects
         columns = [column.name for column in objects.shape.columns]
         sql = objects.copy(table.stored.floor_lsn)
-        source = copy_range(self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end)
+        source = copy_range(
+            self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end, exported=exported
+        )
         async with aclosing(source) as chunks:
             written = await self._clickhouse.insert_select(sql, count.of(chunks), settings={**DURABLE, **SETTINGS})
         if written < count.rows:
-            await self._set_aside(table, range_, columns)
+            await self._set_aside(table, range_, columns, exported)
         end = _END if range_.page_end is None else range_.page_end
         copied = CopiedRange(range_.leaf.oid, range_.page_begin, end, count.rows, count.bytes)
         await write_ranges(self._clickhouse, self._source, table.stored, [copied])
@@ -79,9 +96,11 @@ class Copy:
             took_s = asyncio.get_running_loop().time() - began
             await asyncio.sleep(max(0.0, count.bytes / self._bytes_per_s_max - took_s))
 
-    async def _set_aside(self, table: Table, range_: Range, columns: Sequence[str]) -> None:
+    async def _set_aside(self, table: Table, range_: Range, columns: Sequence[str], exported: str | None) -> None:
         """Read the range again for the rows that a column cannot hold: they become dead letters."""
-        source = copy_range(self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end)
+        source = copy_range(
+            self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end, exported=exported
+        )
         parameters = {"source": self._source, "target": table.stored.name, "lsn": table.stored.floor_lsn}
         async with aclosing(source) as chunks:
             found = await self._clickhouse.insert_select(

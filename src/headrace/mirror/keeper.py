@@ -186,6 +186,7 @@ class MirrorKeeper:
                 shape=shape,
                 floor_lsn=0,
                 since_batch=0,
+                snapshot="",
                 filenode=described.filenode,
                 applied_batch=self._loader.watermark.batch,
             )

@@ -17,12 +17,18 @@ import pyarrow.compute as pc
 from headrace.bus.batch import Changes
 from headrace.mirror.statements import DELETE, INSERT, UPDATE
 
+_TAKEN = ("_kind", "_lsn", "_ordinal", "_xid", "_committed_at", "_unchanged")
 Key = tuple[bytes | None, ...]
 
 
 def prepare(changes: Changes, key_places: Sequence[int]) -> pa.Table:
-    """The columns of `statements.STAGED`, then `c<n>` for each column and `root<n>` for each column of the key."""
+    """The columns of `statements.STAGED`, then `c<n>` for each column and `root<n>` for each column of the key.
+
+    Without a key: `o<n>` of the old row instead of roots.
+    """
     rows = changes.rows
+    if not key_places:
+        return _prepare_keyless(changes)
     deletes = pc.equal(rows["_kind"], DELETE)
     values = [rows[f"new_{place}"] for place in range(len(changes.definition.columns))]
     for place in key_places:
@@ -32,10 +38,22 @@ def prepare(changes: Changes, key_places: Sequence[int]) -> pa.Table:
     roots, chains = keys, pa.repeat(pa.scalar(0, pa.uint32()), rows.num_rows)
     if pc.any(moved).as_py():
         roots, chains = _walk(rows, keys, [rows[f"old_{place}"] for place in key_places], moved)
-    table = {name: rows[name] for name in ("_kind", "_lsn", "_ordinal", "_xid", "_committed_at", "_unchanged")}
+    table = {name: rows[name] for name in _TAKEN}
     table |= {"_moved": moved.cast(pa.uint8()), "_chain": chains}
     table |= {f"c{place}": column for place, column in enumerate(values)}
     table |= {f"root{place}": root for place, root in zip(key_places, roots, strict=True)}
+    return pa.table(table)
+
+
+def _prepare_keyless(changes: Changes) -> pa.Table:
+    rows = changes.rows
+    none = pa.repeat(pa.scalar(0, pa.uint32()), rows.num_rows)
+    table = {name: rows[name] for name in _TAKEN} | {"_moved": none.cast(pa.uint8()), "_chain": none}
+    absent = pa.nulls(rows.num_rows, pa.binary())
+    for place in range(len(changes.definition.columns)):
+        table[f"c{place}"] = rows[f"new_{place}"]
+        old = f"old_{place}"
+        table[f"o{place}"] = rows[old] if old in rows.column_names else absent
     return pa.table(table)
 
 

@@ -15,7 +15,7 @@ from headrace.mirror.shape import Column, Shape
 
 STORAGE: Final = "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
 PLACE: Final = "_lsn, _ordinal"
-_IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
+IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
 INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
 # Rows that changes begin from: one that stood before the slice, and one that was copied after its key had changed.
 STOOD, COPIED = 1, 0
@@ -102,8 +102,8 @@ class Objects:
         """The two views that people read, over this generation."""
         columns = self._columns()
         return [
-            f"CREATE OR REPLACE VIEW {self.view} AS SELECT {columns} FROM {self.rows} FINAL",
-            f"CREATE OR REPLACE VIEW {self.changes_view} AS SELECT {columns}, {_names(BOOKKEEPING)} "
+            f"CREATE OR REPLACE VIEW {self.view} AS {self.select_rows()}",
+            f"CREATE OR REPLACE VIEW {self.changes_view} AS SELECT {columns}, {names_of(BOOKKEEPING)} "
             f"FROM {self.changes} WHERE _batch > {since_batch}",
         ]
 
@@ -116,7 +116,7 @@ class Objects:
         for column, missing in evolution.added:
             default = ""
             if missing is not None:
-                text = f"CAST('{_escaped(missing)}', 'Nullable(String)')"
+                text = f"CAST('{escaped(missing)}', 'Nullable(String)')"
                 default = f" DEFAULT {column.target.value(text)}"
             actions.append(f"ADD COLUMN IF NOT EXISTS {quoted(column.name)} {self._declared(column)}{default}")
         actions += [
@@ -134,7 +134,24 @@ class Objects:
     def drop_views(self) -> list[str]:
         return [f"DROP VIEW IF EXISTS {view} SYNC" for view in (self.view, self.changes_view)]
 
+    def select_rows(self) -> str:
+        """The rows as they are now."""
+        return f"SELECT {self._columns()} FROM {self.rows} FINAL"
+
+    @property
+    def copied_at_once(self) -> bool:
+        """Whether the copy must be of one snapshot. With a key, a row that is copied twice is still one row."""
+        return False
+
     # loading
+
+    def goes_straight(self, *, only_inserts: bool, verify: bool) -> bool:
+        """Whether `insert` can take the changes of a batch: nothing stood before them that must be looked up."""
+        return only_inserts and not verify
+
+    def images_of(self, inserts: int, updates: int, deletes: int) -> int:
+        """How many rows `insert` writes when all values can be held."""
+        return inserts
 
     def stage(self) -> str:
         """Puts the changes of a batch, as `prepare` gives them, into the staging table: all that can be held."""
@@ -148,7 +165,7 @@ class Objects:
             values.append(f"assumeNotNull({self.shape.columns[place].target.value(f'root{place}')})")
         return (
             f"INSERT INTO {self.staging} ({', '.join(columns)}) SELECT {', '.join(values)} "
-            f"FROM input('{_escaped(self._staged_structure())}') WHERE {self._fits()} FORMAT ArrowStream"
+            f"FROM input('{escaped(self._staged_structure())}') WHERE {self._fits()} FORMAT ArrowStream"
         )
 
     def insert(self, *, verify: bool) -> str:
@@ -157,9 +174,9 @@ class Objects:
         values = [self._value(place, column) for place, column in enumerate(self.shape.columns)]
         missing = f" AND {self._missing()}" if verify else ""
         return (
-            f"INSERT INTO {self.changes} ({', '.join(map(quoted, columns))}, {_names(BOOKKEEPING)}) "
+            f"INSERT INTO {self.changes} ({', '.join(map(quoted, columns))}, {names_of(BOOKKEEPING)}) "
             f"SELECT {', '.join(values)}, 'insert', 1, {PLACE}, {{upto:UInt64}}, _xid, _committed_at "
-            f"FROM input('{_escaped(self._staged_structure())}') WHERE {self._fits()}{missing} FORMAT ArrowStream"
+            f"FROM input('{escaped(self._staged_structure())}') WHERE {self._fits()}{missing} FORMAT ArrowStream"
         )
 
     def letters(self) -> str:
@@ -168,7 +185,7 @@ class Objects:
             "INSERT INTO headrace.dead_letters (source, target, lsn, ordinal, batch, status, reason, raw) "
             "SELECT {source:String}, {target:String}, _lsn, _ordinal, {batch:UInt64}, 'waiting', "
             f"{self._reason()}, toJSONString({self._named()}) "
-            f"FROM input('{_escaped(self._staged_structure())}') WHERE NOT ({self._fits()}) FORMAT ArrowStream"
+            f"FROM input('{escaped(self._staged_structure())}') WHERE NOT ({self._fits()}) FORMAT ArrowStream"
         )
 
     def change(self, *, fill: bool, catching_up: bool, verify: bool) -> str:
@@ -182,7 +199,7 @@ class Objects:
             f"tupleElement(tupleElement(image, 3), {place + 1})" for place in range(len(self.shape.columns))
         )
         return (
-            f"INSERT INTO {self.changes} ({self._columns()}, {_names(BOOKKEEPING)}) "
+            f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
             f"SELECT {values}, image.1, image.2, {PLACE}, _at_batch, _xid, _committed_at "
             f"FROM ({images})" + (f" WHERE {self._missing('image.2')}" if verify else "")
         )
@@ -191,18 +208,18 @@ class Objects:
         """Applies the changes of a slice to the rows. Repeating it changes nothing."""
         return (
             f"INSERT INTO {self.rows} ({self._columns()}, _version, _is_deleted) "
-            f"SELECT {self._columns()}, {_version('_lsn', '_ordinal')}, _sign < 0 "
-            f"FROM {self.changes} WHERE {_IN_SLICE} AND _operation != 'update_before'"
+            f"SELECT {self._columns()}, {version('_lsn', '_ordinal')}, _sign < 0 "
+            f"FROM {self.changes} WHERE {IN_SLICE} AND _operation != 'update_before'"
         )
 
     def truncate(self) -> str:
         """The changes that a TRUNCATE makes: a delete for every row, but for those that an earlier attempt wrote."""
         key = f"tuple({', '.join(map(quoted, self.shape.key))})"
         return (
-            f"INSERT INTO {self.changes} ({self._columns()}, {_names(BOOKKEEPING)}) "
+            f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
             f"SELECT {self._columns()}, 'delete', -1, {{lsn:UInt64}}, {{ordinal:UInt32}}, {{upto:UInt64}}, 0, "
             f"{{committed_at:DateTime64(6, 'UTC')}} FROM {self.rows} FINAL "
-            f"WHERE {key} NOT IN (SELECT {key} FROM {self.changes} WHERE {_IN_SLICE})"
+            f"WHERE {key} NOT IN (SELECT {key} FROM {self.changes} WHERE {IN_SLICE})"
         )
 
     def copy(self, floor_lsn: int) -> str:
@@ -269,20 +286,24 @@ class Objects:
         places = range(len(self.shape.columns))
         roots = ", ".join(self._roots())
         named = list(zip(self.shape.key, self.shape.key_places, strict=True))
-        staged = f"{self.staging} WHERE {_IN_SLICE}" + (" AND _lsn > {floor:UInt64}" if catching_up else "")
+        staged = f"{self.staging} WHERE {IN_SLICE}" + (" AND _lsn > {floor:UInt64}" if catching_up else "")
         values = ", ".join(f"c{place}" for place in places)
         listed = f"{values}, {roots}, _kind, {PLACE}, _at_batch, _xid, _committed_at, _unchanged, _moved, _chain"
         blank = (
             "toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, toUInt32(0) AS _xid, "
             "toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, toUInt8(0) AS _moved"
         )
-        key = f"({', '.join(quoted(name) for name in self.shape.key)})"
-        own = ", ".join(f"{quoted(name)} AS root{place}" for name, place in named)
+
+        def key(table: str) -> str:
+            return f"({', '.join(f'{table}.{quoted(name)}' for name in self.shape.key)})"
+
+        # Columns are qualified: an alias of ours must not be taken for one of theirs.
+        own = ", ".join(f"stood.{quoted(name)} AS root{place}" for name, place in named)
         begun = f"SELECT {roots} FROM {staged} AND _kind != {INSERT} AND _chain = 0"
         parts = [
             f"SELECT {listed} FROM (SELECT *, _batch AS _at_batch FROM {staged} LIMIT 1 BY {PLACE})",
-            f"SELECT {self._stored('')}, {own}, toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain "
-            f"FROM {self.rows} FINAL WHERE {key} IN ({begun})",
+            f"SELECT {self._stored('stood.')}, {own}, toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain "
+            f"FROM {self.rows} AS stood FINAL WHERE {key('stood')} IN ({begun})",
         ]
         if catching_up:
             # A row that was copied after its key had changed stands under its new key already.
@@ -290,7 +311,8 @@ class Objects:
             moved = f"SELECT {roots}, _chain, {new} FROM {staged} AND _moved LIMIT 1 BY {PLACE}"
             on = " AND ".join(f"moved.new{place} = copied.{quoted(name)}" for name, place in named)
             keys = ", ".join(f"assumeNotNull(c{place})" for _, place in named)
-            copied = f"SELECT * FROM {self.rows} FINAL WHERE {key} IN (SELECT {keys} FROM {staged} AND _moved)"
+            moved_to = f"SELECT {keys} FROM {staged} AND _moved"
+            copied = f"SELECT * FROM {self.rows} AS held FINAL WHERE {key('held')} IN ({moved_to})"
             parts.append(
                 f"SELECT {self._stored('copied.')}, {roots}, toUInt8({COPIED}) AS _kind, {blank}, _chain "
                 f"FROM ({moved}) AS moved INNER JOIN ({copied}) AS copied ON {on}"
@@ -300,14 +322,14 @@ class Objects:
     def _stored(self, prefix: str) -> str:
         """The columns of the rows with the names and types of the staging table."""
         return ", ".join(
-            f"CAST({prefix}{quoted(column.name)}, '{_escaped(column.declared(key=False))}') AS c{place}"
+            f"CAST({prefix}{quoted(column.name)}, '{escaped(column.declared(key=False))}') AS c{place}"
             for place, column in enumerate(self.shape.columns)
         )
 
     def _reason(self) -> str:
         """Which column cannot hold its value, in words."""
         cases = [
-            f"NOT ({condition}), 'Column {_escaped(column.name)}: {_escaped(column.target.clickhouse)} cannot hold it.'"
+            f"NOT ({condition}), 'Column {escaped(column.name)}: {escaped(column.target.clickhouse)} cannot hold it.'"
             for place, column in enumerate(self.shape.columns)
             if (condition := self._fits_one(place, column)) not in _ALWAYS
         ]
@@ -315,14 +337,14 @@ class Objects:
 
     def _named(self) -> str:
         """The values as they came, by the names of their columns."""
-        pairs = (f"'{_escaped(column.name)}', c{place}" for place, column in enumerate(self.shape.columns))
+        pairs = (f"'{escaped(column.name)}', c{place}" for place, column in enumerate(self.shape.columns))
         return f"map({', '.join(pairs)})"
 
     def _roots(self) -> list[str]:
         return [f"root{place}" for place in self.shape.key_places]
 
     def _missing(self, sign: str = "toInt8(1)") -> str:
-        return f"(_lsn, _ordinal, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {_IN_SLICE})"
+        return f"(_lsn, _ordinal, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {IN_SLICE})"
 
     def _columns(self) -> str:
         return ", ".join(quoted(column.name) for column in self.shape.columns)
@@ -361,7 +383,7 @@ def _present(place: int) -> str:
     return f"NOT has(_unchanged, {place})"
 
 
-def _version(lsn: str, ordinal: str) -> str:
+def version(lsn: str, ordinal: str) -> str:
     return f"bitOr(bitShiftLeft(toUInt128({lsn}), 64), toUInt128({ordinal}))"
 
 
@@ -369,10 +391,10 @@ def quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """For the inside of a string literal."""
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def _names(columns: Sequence[tuple[str, str]]) -> str:
+def names_of(columns: Sequence[tuple[str, str]]) -> str:
     return ", ".join(name for name, _ in columns)

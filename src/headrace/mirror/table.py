@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from headrace.bus.batch import Changes, Truncated
 from headrace.mirror.column_type import SETTINGS
 from headrace.mirror.evolve import Evolution
+from headrace.mirror.keyless import KeylessObjects
 from headrace.mirror.prepare import prepare
 from headrace.mirror.shape import Shape
-from headrace.mirror.statements import INSERT, Objects
+from headrace.mirror.statements import DELETE, INSERT, UPDATE, Objects
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
 from headrace.warehouse.mirrors import COPYING, PAUSED, READY, REMOVED, StoredMirror, write_mirror
@@ -47,7 +48,8 @@ class Table:
 
     @property
     def objects(self) -> Objects:
-        return Objects(self._clickhouse.database, self.stored.name, self.stored.generation, self.shape)
+        kind = Objects if self.shape.key else KeylessObjects
+        return kind(self._clickhouse.database, self.stored.name, self.stored.generation, self.shape)
 
     @property
     def live(self) -> bool:
@@ -87,9 +89,10 @@ class Table:
         objects = self.objects
         rows = prepare(changes, objects.shape.key_places)
         slice_ = {"after": plan.batch - 1, "upto": plan.batch}
-        if self.live and not verify and pc.all(pc.equal(rows["_kind"], INSERT)).as_py():
-            written = await self._insert(objects.insert(verify=False), rows, slice_, plan)
-            if written < rows.num_rows:
+        inserts, updates, deletes = (_count(rows, kind) for kind in (INSERT, UPDATE, DELETE))
+        if self.live and objects.goes_straight(only_inserts=inserts == rows.num_rows, verify=verify):
+            written = await self._insert(objects.insert(verify=verify), rows, slice_, plan)
+            if written < objects.images_of(inserts, updates, deletes):
                 await self._set_aside(rows, plan)
             await self._execute(objects.advance(), slice_)
             return
@@ -119,11 +122,23 @@ class Table:
         await self._execute(self.objects.truncate(), {**slice_, **place, "committed_at": committed_at})
         await self._execute(self.objects.advance(), slice_)
 
+    async def empty(self) -> None:
+        """Forget what was copied."""
+        objects = self.objects
+        await self._run([f"TRUNCATE TABLE {name}" for name in (objects.changes, objects.rows)])
+
+    async def finish_copy(self, seen: str) -> None:
+        """Everything that the snapshot `seen` holds is copied. For a table without a key."""
+        objects = self.objects
+        assert isinstance(objects, KeylessObjects), "the ranges of other tables are finished one by one"
+        await self._execute(objects.finish_copy(self.stored.floor_lsn), {"upto": 0})
+        await self.save(snapshot=seen)
+
     async def catch_up(self, upto: int) -> None:
         """Apply the staged changes up to a batch. Repeating it changes nothing."""
         slice_ = {"after": self.stored.applied_batch, "upto": upto}
-        floor = {"floor": self.stored.floor_lsn}
-        await self._execute(self.objects.change(fill=True, catching_up=True, verify=True), {**slice_, **floor})
+        seen = {"floor": self.stored.floor_lsn, **_seen_by(self.stored.snapshot)}
+        await self._execute(self.objects.change(fill=True, catching_up=True, verify=True), {**slice_, **seen})
         await self._execute(self.objects.advance(), slice_)
         await self.save(applied_batch=upto)
 
@@ -162,3 +177,15 @@ class Table:
     async def _run(self, statements: Sequence[str], settings: ClickHouseSettings | None = None) -> None:
         for statement in statements:
             await self._clickhouse.execute(statement, settings=settings)
+
+
+def _count(rows: pa.Table, kind: int) -> int:
+    return int(pc.sum(pc.equal(rows["_kind"], kind)).as_py() or 0)
+
+
+def _seen_by(snapshot: str) -> dict[str, Any]:
+    """A snapshot of PostgreSQL, xmin:xmax:running, with the numbers of transactions as the stream has them."""
+    if not snapshot:
+        return {}
+    _, xmax, running = snapshot.split(":")
+    return {"xmax": int(xmax) % 2**32, "running": [int(each) % 2**32 for each in running.split(",") if each]}

@@ -17,8 +17,8 @@ COPYING, READY, PAUSED, QUARANTINED, REMOVED = "copying", "ready", "paused", "qu
 WISHES = ("add", "remove", "pause", "resume", "resync")
 
 _READ = """
-SELECT name, revision, generation, schema_name, table_name, oid, state, shape, floor_lsn, filenode, since_batch,
-       applied_batch, problem
+SELECT name, revision, generation, schema_name, table_name, oid, state, shape, floor_lsn, filenode, snapshot,
+       since_batch, applied_batch, problem
 FROM headrace.mirrors FINAL
 WHERE source = {source:String}
 ORDER BY name
@@ -41,7 +41,8 @@ class StoredMirror:
     """One mirrored table. `name` is what it is called in ClickHouse.
 
     `generation` numbers its copies: a resync makes the next one. `shape` is JSON, known to the mirror alone. The copy
-    includes every commit up to `floor_lsn`, which is 0 while it is not known; `filenode` is the file that it reads. The
+    includes every commit up to `floor_lsn`, which is 0 while it is not known; `filenode` is the file that it reads. A
+    table without a key is copied in one `snapshot`, as PostgreSQL writes it. The
     change stream begins behind `since_batch`. Staged changes are applied up to `applied_batch`; a ready table is as far
     as the watermark.
     """
@@ -55,6 +56,7 @@ class StoredMirror:
     generation: int = 1
     floor_lsn: int = 0
     filenode: int = 0
+    snapshot: str = ""
     since_batch: int = 0
     applied_batch: int = 0
     problem: str = ""
@@ -96,9 +98,10 @@ async def read_mirrors(clickhouse: ClickHouse, source: str) -> dict[str, StoredM
             shape=row[7],
             floor_lsn=row[8],
             filenode=row[9],
-            since_batch=row[10],
-            applied_batch=row[11],
-            problem=row[12],
+            snapshot=row[10],
+            since_batch=row[11],
+            applied_batch=row[12],
+            problem=row[13],
         )
         for row in rows
     }
@@ -119,6 +122,7 @@ async def write_mirror(clickhouse: ClickHouse, source: str, mirror: StoredMirror
         "shape": pa.array([written.shape]),
         "floor_lsn": pa.array([written.floor_lsn], pa.uint64()),
         "filenode": pa.array([written.filenode], pa.uint64()),
+        "snapshot": pa.array([written.snapshot]),
         "since_batch": pa.array([written.since_batch], pa.uint64()),
         "applied_batch": pa.array([written.applied_batch], pa.uint64()),
         "problem": pa.array([written.problem]),
