@@ -1,20 +1,19 @@
-"""What goes into pgoutput comes out as batches: whatever the tables, the interleaving, the limits and the splits.
-
-The oracle is an encoder of pgoutput messages in plain Python, written from PostgreSQL's documentation.
-"""
+"""What goes into pgoutput comes out as batches: whatever the logs, the interleaving, the limits and the splits."""
 
 from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support import pgoutput_log
+from support.pgoutput_log import NO_LIMIT, Change, Log, Table, Transaction, encode_change, put, wire
 
 from headrace.bus.batch import Batch, Relation
 from headrace.capture.assembly import Assembler
@@ -24,146 +23,10 @@ from headrace.errors import Corrupt
 from headrace.events.position import START, Position
 
 TEXT, JSONB, BIGINT, BOOLEAN, BYTEA = 25, 3802, 20, 16, 17
-NO_LIMIT = 1 << 40
 LOGS = [Relation("public", name) for name in ("table0", "table1", "table2", "t")]
+assemble = partial(pgoutput_log.assemble, append_only=LOGS)
 SETTINGS = settings(deadline=None, max_examples=40)
 SPLITS = st.integers(30, 700)
-
-
-@dataclass(frozen=True)
-class Table:
-    oid: int
-    name: str
-    columns: tuple[tuple[str, int], ...]
-
-    @property
-    def relation(self) -> Relation:
-        return Relation("public", self.name)
-
-
-@dataclass(frozen=True)
-class Change:
-    """`row` of an insert; None for the change of another `kind`."""
-
-    table: Table
-    kind: str = "I"
-    row: tuple[Any, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Transaction:
-    changes: tuple[Change, ...]
-    lsn: int = 0
-    end_lsn: int = 0
-
-
-@dataclass
-class Log:
-    """Transactions with their places in the log; LSNs as tight as they can be: one ends where the next begins."""
-
-    transactions: list[Transaction] = field(default_factory=list)
-
-    def rows(self, after: Position = START) -> list[tuple[Relation, Position, tuple[Any, ...]]]:
-        return [(c.table.relation, p, c.row) for c, p in self.changes() if c.row is not None and p > after]
-
-    def changes(self) -> Iterator[tuple[Change, Position]]:
-        for transaction in self.transactions:
-            for ordinal, change in enumerate(transaction.changes):
-                yield change, Position(transaction.lsn, ordinal)
-
-    def messages(self, start_lsn: int = 0) -> list[bytes]:
-        """As a server sends them that starts at `start_lsn`: whole transactions, tables before their first use."""
-        messages: list[bytes] = []
-        described: dict[int, Table] = {}
-        for transaction in self.transactions:
-            if transaction.lsn < start_lsn:
-                continue
-            messages.append(b"B" + struct.pack(">QqI", transaction.lsn, transaction.lsn * 1000, 7))
-            messages.append(b"O" + struct.pack(">Q", 1) + b"elsewhere\0")
-            for change in transaction.changes:
-                if described.get(change.table.oid) != change.table:
-                    messages += [encode_type(), encode_table(change.table)]
-                    described[change.table.oid] = change.table
-                messages.append(encode_change(change))
-                messages.append(b"M" + struct.pack(">BQ", 1, 5) + b"prefix\0" + struct.pack(">I", 2) + b"hi")
-            messages.append(
-                b"C" + struct.pack(">BQQq", 0, transaction.lsn, transaction.end_lsn, transaction.lsn * 1000)
-            )
-        return messages
-
-
-def encode_type() -> bytes:
-    return b"Y" + struct.pack(">I", 99_999) + b"public\0mood\0"
-
-
-def encode_table(table: Table) -> bytes:
-    columns = [struct.pack(">B", 1) + n.encode() + b"\0" + struct.pack(">Ii", oid, -1) for n, oid in table.columns]
-    head = b"R" + struct.pack(">I", table.oid) + b"public\0" + table.name.encode() + b"\0d"
-    return head + struct.pack(">H", len(columns)) + b"".join(columns)
-
-
-def encode_change(change: Change) -> bytes:
-    if change.kind == "T":
-        return b"T" + struct.pack(">IBI", 1, 0, change.table.oid)
-    row = change.row if change.row is not None else (None,) * len(change.table.columns)
-    values = [encode_value(value) for value in row]
-    marker = b"O" if change.kind == "D" else b"N"
-    head = change.kind.encode() + struct.pack(">I", change.table.oid) + marker
-    return head + struct.pack(">H", len(values)) + b"".join(values)
-
-
-def encode_value(value: Any) -> bytes:
-    if value is None:
-        return b"n"
-    if isinstance(value, bool):
-        value = "t" if value else "f"
-    if isinstance(value, bytes):
-        value = "\\x" + value.hex()
-    text = str(value).encode()
-    return b"t" + struct.pack(">I", len(text)) + text
-
-
-def wire(messages: Sequence[bytes]) -> bytes:
-    parts = []
-    for message in messages:
-        body = b"w" + struct.pack(">QQq", 1, 2, 3) + message
-        parts.append(b"d" + struct.pack(">I", len(body) + 4) + body)
-    return b"".join(parts)
-
-
-def assemble(
-    raw: bytes,
-    split: int,
-    *,
-    after: Position = START,
-    rows_max: int = NO_LIMIT,
-    bytes_max: int = NO_LIMIT,
-    last: Position | None = None,
-) -> list[Batch]:
-    """Receive `raw` in pieces of `split` bytes, asking for a batch after each."""
-    buffer = Buffer(bytes_max=1 << 20)
-    assembler = Assembler(after=after, rows_max=rows_max, bytes_max=bytes_max, append_only=LOGS)
-    batches = []
-    for begin in range(0, len(raw), split):
-        put(buffer, raw[begin : begin + split])
-        for messages in buffer.take().messages:
-            assembler.feed(messages)
-        while batch := assembler.next(last=last):
-            batches.append(batch)
-            if last is not None:
-                return batches
-        buffer.keep(assembler.buffers())
-    return batches
-
-
-def put(buffer: Buffer, piece: bytes) -> None:
-    while piece:
-        space = buffer.space()
-        assert space is not None
-        count = min(len(space), len(piece))
-        space[:count] = piece[:count]
-        assert not buffer.received(count)
-        piece = piece[count:]
 
 
 def rows_of(batches: Sequence[Batch]) -> list[tuple[Relation, Position, tuple[Any, ...]]]:

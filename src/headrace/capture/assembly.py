@@ -84,6 +84,7 @@ class Assembler:
             sizes = size + placed.messages.ends - placed.messages.starts[0]
             fits = (row_counts <= self._rows_max) & (sizes <= self._bytes_max)
             count = len(fits) if fits.all() else int(np.argmin(fits))
+            # Where nothing stands before a fence there is nothing to cut off.
             fences = (fence for fence in placed.fences if fence < count)
             count = next((fence for fence in fences if best or row_counts[fence] > placed.fresh[fence]), count)
             commits = placed.of_kind(COMMIT)
