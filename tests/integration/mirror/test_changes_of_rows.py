@@ -165,7 +165,7 @@ async def images(clickhouse: ClickHouse) -> Sequence[Sequence[object]]:
 
 
 def in_order(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return sorted(rows, key=lambda row: (row[0], row[1], row[3]))  # type: ignore[arg-type]
+    return sorted(rows, key=lambda row: (row[0], row[1], row[3]))
 
 
 @pytest.mark.parametrize("seed", range(6))
