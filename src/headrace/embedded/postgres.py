@@ -67,6 +67,7 @@ SETTINGS: Mapping[str, str] = {
     "wal_compression": "pglz",  # full page images are the larger part of the log after a checkpoint
     "jit": "off",  # every statement here is short; compiling it would cost more than running it
     "password_encryption": "scram-sha-256",
+    "search_path": "public",  # the role is called like our schema: "$user" would put the application's tables there
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",  # error texts are read by postgres_program.failure

@@ -17,7 +17,7 @@ from headrace.capture.table_copy import Rewritten
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.copy import Copy
 from headrace.mirror.mirror import Mirror
-from headrace.mirror.shape import Shape, shape_of
+from headrace.mirror.shape import Shape, mirrored_name, shape_of
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
@@ -109,20 +109,32 @@ class MirrorKeeper:
 
     async def _discover(self) -> None:
         """Add the tables that are named and not mirrored yet. What cannot be is said once, and tried again."""
-        known = {(table.stored.schema_name, table.stored.table_name) for table in self._mirror}
         try:
             wanted = await find_tables(self._url, self._patterns)
         except InvalidConfiguration as error:
             self._tell(str(self._patterns), error)
             return
         for each in wanted:
-            if (each.schema, each.name) not in known:
-                try:
+            try:
+                if await self._is_new(each):
                     await self._add(each)
-                except Unavailable:
-                    raise
-                except Error as error:
-                    self._tell(each.full_name, error)
+            except Unavailable:
+                raise
+            except Error as error:
+                self._tell(each.full_name, error)
+
+    async def _is_new(self, described: SourceTable) -> bool:
+        """Whether a table is not mirrored yet. One that has taken over the name of another is."""
+        holder = self._mirror.get(mirrored_name(described.schema, described.name))
+        if holder is None or holder.stored.state == REMOVED:
+            return not any(table.stored.oid == described.oid for table in self._mirror if table.stored.state != REMOVED)
+        if holder.stored.oid == described.oid:
+            return False
+        renamed = await describe_table(self._url, holder.stored.oid)
+        if renamed is not None and (renamed.schema, renamed.name) != (described.schema, described.name):
+            async with self._loader.lock:
+                await self._mirror.rename(holder, renamed.schema, renamed.name)
+        return True
 
     def _tell(self, table: str, error: Error) -> None:
         if self._told.get(table) != str(error):
@@ -149,6 +161,7 @@ class MirrorKeeper:
             state=COPYING,
             shape=shape.to_json(),
             generation=earlier.generation + 1 if earlier else 1,
+            stem=f"{name}_{described.oid}",
             revision=earlier.revision if earlier else 0,
         )
         async with self._loader.lock:
@@ -222,7 +235,7 @@ class MirrorKeeper:
             await table.save(state=READY, since_batch=since, problem="")
             await table.publish()
             await self._refill([table.stored.name])
-        await table.drop_others()
+        await self._mirror.sweep()
         log.info("table_ready", table=table.stored.name, batch=table.stored.since_batch)
 
     async def _slice_end(self, table: Table, upto: int) -> int:
@@ -271,7 +284,7 @@ class MirrorKeeper:
         async with self._loader.lock:
             await table.save(state=REMOVED)
             await table.drop_views()
-        await table.drop_others()
+        await self._mirror.sweep()
 
     async def _quarantine(self, table: Table, problem: str) -> None:
         async with self._loader.lock:
@@ -280,8 +293,3 @@ class MirrorKeeper:
 
     def _shape(self, described: SourceTable) -> Shape:
         return shape_of(described, self._choices.get(described.full_name, {}))
-
-
-def mirrored_name(schema: str, name: str) -> str:
-    """What a table is called in ClickHouse: as in PostgreSQL, with its schema before it where that is not public."""
-    return name if schema == "public" else f"{schema}_{name}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from headrace.bus.batch import Batch, Changes, Definition, Truncated
-from headrace.capture.source_tables import describe_table
+from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.mirror.evolve import CannotFollow, evolve
+from headrace.mirror.shape import mirrored_name
+from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
@@ -15,6 +19,9 @@ from headrace.warehouse.plan import Plan
 from headrace.warehouse.side_by_side import side_by_side
 
 log = logger(__name__)
+
+
+_BEHIND = re.compile(r"(.+)__(?:rows|changes|staging)_(\d+)")
 
 
 class Mirror:
@@ -60,6 +67,51 @@ class Mirror:
             if stored.state == READY:
                 await table.publish()
 
+    async def sweep(self) -> None:
+        """Drop the tables that nobody needs any more: of earlier generations, and of mirrors that are gone."""
+        kept = {table.stored.stem: table.stored.generation for table in self if table.stored.state != REMOVED}
+        settled = all(table.stored.state in (READY, REMOVED) for table in self)
+        sql = "SELECT name FROM system.tables WHERE database = {database:String} AND match(name, {pattern:String})"
+        found = await self._clickhouse.rows(sql, {"database": self._clickhouse.database, "pattern": _BEHIND.pattern})
+        for (name,) in found:
+            behind = _BEHIND.fullmatch(name)
+            # While one is copied, what its view shows is of an earlier generation, or of the table that it replaces.
+            if behind and settled and kept.get(behind[1]) != int(behind[2]):
+                await self._clickhouse.execute(
+                    f"DROP TABLE IF EXISTS {quoted(self._clickhouse.database)}.{quoted(name)}"
+                )
+
+    async def rename(self, table: Table, schema: str, name: str) -> None:
+        """Call a table as PostgreSQL calls it now. What reads it under its former name fails, and says why.
+
+        Killed in the middle, it is unknown afterwards, and copied again like a new table.
+        """
+        old, new_name = table.stored, mirrored_name(schema, name)
+        holder = self._tables.get(new_name)
+        if holder is not None and holder.stored.state != REMOVED and holder.stored.oid != old.oid:
+            renamed = await describe_table(self._postgres_url, holder.stored.oid)
+            if renamed is not None and (renamed.schema, renamed.name) == (old.schema_name, old.table_name):
+                await self._quarantine(table, f"It exchanged its name with {schema}.{name}.")
+                return
+            await self._give_up_name(holder, renamed)
+        await table.save(state=REMOVED)
+        await table.drop_views()
+        earlier = (await read_mirrors(self._clickhouse, self._source)).get(new_name)
+        revision = earlier.revision if earlier else 0
+        new = self.put(replace(old, name=new_name, schema_name=schema, table_name=name, revision=revision))
+        await new.save()
+        if new.live:
+            await new.publish()
+        log.info("table_renamed", old=old.name, new=new_name)
+
+    async def _give_up_name(self, holder: Table, renamed: SourceTable | None) -> None:
+        """The name belongs to another table now: the one that had it goes by its new name, or is gone."""
+        if renamed is None:
+            await holder.save(state=REMOVED)
+            await holder.drop_views()
+        else:
+            await self.rename(holder, renamed.schema, renamed.name)
+
     async def load(self, plan: Plan, batch: Batch, *, verify: bool) -> None:
         """Load the changes of a batch into the tables that they belong to, side by side."""
         await side_by_side(self._load(plan, changes, verify=verify) for changes in batch.changes.values())
@@ -70,6 +122,10 @@ class Mirror:
         table = self._find(changes.definition.oid)
         if table is None:
             return
+        relation = changes.definition.relation
+        if (table.stored.schema_name, table.stored.table_name) != (relation.schema, relation.name):
+            await self.rename(table, relation.schema, relation.name)
+            table = self._find(changes.definition.oid) or table
         if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
             await self._evolve(table, changes.definition)
         await table.load(plan, changes, verify=verify)

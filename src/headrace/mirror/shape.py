@@ -111,3 +111,8 @@ def source_type(catalog: CatalogType) -> SourceType:
     """What the mapping of types needs of a type in the catalog."""
     element = source_type(catalog.element) if catalog.element else None
     return SourceType(catalog.name, catalog.kind, catalog.typmod, element)
+
+
+def mirrored_name(schema: str, name: str) -> str:
+    """What a table is called in ClickHouse: as in PostgreSQL, with its schema before it where that is not public."""
+    return name if schema == "public" else f"{schema}_{name}"

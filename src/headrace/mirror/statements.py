@@ -49,6 +49,7 @@ class Objects:
 
     database: str
     name: str
+    stem: str
     generation: int
     shape: Shape
 
@@ -64,15 +65,15 @@ class Objects:
 
     @property
     def rows(self) -> str:
-        return self._qualified(f"{self.name}__rows_{self.generation}")
+        return self._qualified(f"{self.stem}__rows_{self.generation}")
 
     @property
     def changes(self) -> str:
-        return self._qualified(f"{self.name}__changes_{self.generation}")
+        return self._qualified(f"{self.stem}__changes_{self.generation}")
 
     @property
     def staging(self) -> str:
-        return self._qualified(f"{self.name}__staging_{self.generation}")
+        return self._qualified(f"{self.stem}__staging_{self.generation}")
 
     def _qualified(self, name: str) -> str:
         return f"{quoted(self.database)}.{quoted(name)}"

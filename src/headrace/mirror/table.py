@@ -6,7 +6,6 @@ repeat computes the same; `verify` then adds only what is missing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,7 @@ from headrace.mirror.shape import Shape
 from headrace.mirror.statements import DELETE, INSERT, UPDATE, Objects
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
-from headrace.warehouse.mirrors import COPYING, PAUSED, READY, REMOVED, StoredMirror, write_mirror
+from headrace.warehouse.mirrors import COPYING, PAUSED, READY, StoredMirror, write_mirror
 from headrace.warehouse.plan import Plan
 
 log = logger(__name__)
@@ -49,7 +48,8 @@ class Table:
     @property
     def objects(self) -> Objects:
         kind = Objects if self.shape.key else KeylessObjects
-        return kind(self._clickhouse.database, self.stored.name, self.stored.generation, self.shape)
+        stored = self.stored
+        return kind(self._clickhouse.database, stored.name, stored.stem, stored.generation, self.shape)
 
     @property
     def live(self) -> bool:
@@ -66,18 +66,6 @@ class Table:
     async def publish(self) -> None:
         """Let the views show this generation."""
         await self._run(self.objects.publish(self.stored.since_batch))
-
-    async def drop_others(self) -> None:
-        """Drop what earlier generations left. Safe to repeat."""
-        pattern = f"^{re.escape(self.stored.name)}__(rows|changes|staging)_(\\d+)$"
-        found = await self._clickhouse.rows(
-            "SELECT DISTINCT toUInt32(extractGroups(name, {pattern:String})[2]) FROM system.tables "
-            "WHERE database = {database:String} AND match(name, {pattern:String})",
-            {"database": self._clickhouse.database, "pattern": pattern},
-        )
-        for (generation,) in found:
-            if generation != self.stored.generation or self.stored.state == REMOVED:
-                await self._run(replace(self.objects, generation=generation).drop())
 
     async def drop_views(self) -> None:
         await self._run(self.objects.drop_views())

@@ -18,7 +18,7 @@ WISHES = ("add", "remove", "pause", "resume", "resync")
 
 _READ = """
 SELECT name, revision, generation, schema_name, table_name, oid, state, shape, floor_lsn, filenode, snapshot,
-       since_batch, applied_batch, problem
+       since_batch, applied_batch, problem, stem
 FROM headrace.mirrors FINAL
 WHERE source = {source:String}
 ORDER BY name
@@ -26,7 +26,7 @@ ORDER BY name
 _READ_RANGES = """
 SELECT leaf, page_begin, page_end, rows, bytes
 FROM headrace.mirror_ranges FINAL
-WHERE source = {source:String} AND name = {name:String} AND generation = {generation:UInt32}
+WHERE source = {source:String} AND stem = {stem:String} AND generation = {generation:UInt32}
 """
 _READ_REQUESTS = """
 SELECT name, wish, answer
@@ -38,7 +38,8 @@ ORDER BY name
 
 @dataclass(frozen=True, slots=True)
 class StoredMirror:
-    """One mirrored table. `name` is what it is called in ClickHouse.
+    """One mirrored table. `name` is what it is called in ClickHouse; the names of the tables behind it begin with
+    `stem`, which stays when the table gets another name.
 
     `generation` numbers its copies: a resync makes the next one. `shape` is JSON, known to the mirror alone. The copy
     includes every commit up to `floor_lsn`, which is 0 while it is not known; `filenode` is the file that it reads. A
@@ -60,6 +61,7 @@ class StoredMirror:
     since_batch: int = 0
     applied_batch: int = 0
     problem: str = ""
+    stem: str = ""
     revision: int = 0
 
 
@@ -102,6 +104,7 @@ async def read_mirrors(clickhouse: ClickHouse, source: str) -> dict[str, StoredM
             since_batch=row[11],
             applied_batch=row[12],
             problem=row[13],
+            stem=row[14],
         )
         for row in rows
     }
@@ -126,6 +129,7 @@ async def write_mirror(clickhouse: ClickHouse, source: str, mirror: StoredMirror
         "since_batch": pa.array([written.since_batch], pa.uint64()),
         "applied_batch": pa.array([written.applied_batch], pa.uint64()),
         "problem": pa.array([written.problem]),
+        "stem": pa.array([written.stem]),
     }
     await clickhouse.insert_arrow("headrace.mirrors", pa.table(row), settings=DURABLE)
     return written
@@ -133,7 +137,7 @@ async def write_mirror(clickhouse: ClickHouse, source: str, mirror: StoredMirror
 
 async def read_ranges(clickhouse: ClickHouse, source: str, mirror: StoredMirror) -> list[CopiedRange]:
     """The ranges that the copy of this generation has brought over."""
-    parameters = {"source": source, "name": mirror.name, "generation": mirror.generation}
+    parameters = {"source": source, "stem": mirror.stem, "generation": mirror.generation}
     return [CopiedRange(*row) for row in await clickhouse.rows(_READ_RANGES, parameters)]
 
 
@@ -142,7 +146,7 @@ async def write_ranges(clickhouse: ClickHouse, source: str, mirror: StoredMirror
     count = len(done)
     row = {
         "source": pa.array([source] * count),
-        "name": pa.array([mirror.name] * count),
+        "stem": pa.array([mirror.stem] * count),
         "generation": pa.array([mirror.generation] * count, pa.uint32()),
         "leaf": pa.array([each.leaf for each in done], pa.uint32()),
         "page_begin": pa.array([each.page_begin for each in done], pa.uint64()),

@@ -143,7 +143,7 @@ class Model:
 @pytest.fixture
 async def table(clickhouse: ClickHouse) -> Table:
     await create_schema(clickhouse)
-    stored = StoredMirror("t", "public", "t", 1, READY, SHAPE.to_json())
+    stored = StoredMirror("t", "public", "t", 1, READY, SHAPE.to_json(), stem="t_1")
     made = Table(clickhouse=clickhouse, source=clickhouse.database, stored=stored)
     await made.make()
     await made.publish()

@@ -1,7 +1,7 @@
 -- The ranges of pages that a copy has brought over, so that a restart goes on with the others.
 CREATE TABLE IF NOT EXISTS headrace.mirror_ranges (
     source String,
-    name String,
+    stem String, -- of the table's names, see create_mirrors.sql
     generation UInt32,
     leaf UInt32, -- oid of the table, or of the partition
     page_begin UInt64,
@@ -11,5 +11,5 @@ CREATE TABLE IF NOT EXISTS headrace.mirror_ranges (
     copied_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = ReplacingMergeTree
-ORDER BY (source, name, generation, leaf, page_begin)
+ORDER BY (source, stem, generation, leaf, page_begin)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1

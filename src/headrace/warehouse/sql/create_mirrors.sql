@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS headrace.mirrors (
     since_batch UInt64, -- the change stream begins behind it
     applied_batch UInt64, -- staged changes are applied up to it, while the table is not live
     problem String,
+    stem String, -- the names of the tables behind it begin so
     changed_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = ReplacingMergeTree(revision)
