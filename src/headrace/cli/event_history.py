@@ -25,7 +25,7 @@ from headrace.event_store.event_store import EventStore
 from headrace.event_store.read import Period
 from headrace.events.command import check_stream_name
 from headrace.events.event import StoredEvent
-from headrace.runtime.project import load_module
+from headrace.runtime.project import load_domain
 from headrace.settings import Settings
 
 Stream = Annotated[str, typer.Argument(help="The stream, such as user-42.")]
@@ -178,7 +178,7 @@ async def _select(
 
 
 def _domain(settings: Settings) -> Domain:
-    return Domain.from_module(load_module(settings.root / "domain.py"))
+    return Domain.from_module(load_domain(settings.root))
 
 
 @contextmanager

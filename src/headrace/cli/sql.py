@@ -22,7 +22,7 @@ from headrace.commands.domain import Domain
 from headrace.errors import InvalidInput, InvalidSQL, Unavailable, Unknown
 from headrace.read_models.deploy import aggregate_functions, check, define_one
 from headrace.runtime.health import WORKER_SILENT_MAX_S
-from headrace.runtime.project import load_module
+from headrace.runtime.project import load_domain
 from headrace.settings import Settings
 from headrace.streaming_sql import ast
 from headrace.streaming_sql.definition import Definition, define
@@ -80,7 +80,7 @@ class _Session:
         self._settings = settings
         self._stores = stores
         self._clickhouse = stores.clickhouse
-        self._events = Domain.from_module(load_module(settings.root / "domain.py")).events.by_name()
+        self._events = Domain.from_module(load_domain(settings.root)).events.by_name()
 
     async def run(self, statement: ast.Statement, *, as_json: bool) -> None:
         stored = await read_definitions(self._clickhouse, self._settings.project)

@@ -44,7 +44,7 @@ class Project:
     @classmethod
     def load(cls, settings: Settings) -> Project:
         """Read the folder. Raises InvalidConfiguration or InvalidSQL naming the file that is wrong."""
-        modules = [load_module(settings.root / "domain.py")]
+        modules = [load_domain(settings.root)]
         domain = Domain.from_module(modules[0])
         if (settings.root / "reactors.py").exists():
             modules.append(load_module(settings.root / "reactors.py"))
@@ -63,6 +63,12 @@ def _read_statement(path: Path) -> Statement:
     text = path.read_text()
     parse(text, str(path))  # what is misspelt is said before anything is started
     return Statement(path, text)
+
+
+def load_domain(root: Path) -> ModuleType:
+    """The project's `domain.py`, or an empty module: a project that only mirrors tables has nothing to command."""
+    path = root / "domain.py"
+    return load_module(path) if path.exists() else ModuleType(path.stem)
 
 
 def load_module(path: Path) -> ModuleType:
