@@ -27,7 +27,7 @@ FORBIDDEN_NAMES = {
     "types",
     "core",
 }
-STAGES = ("commands", "subscriptions", "capture", "read_models", "queries", "dashboards")
+STAGES = ("commands", "subscriptions", "capture", "read_models", "mirror", "queries", "dashboards")
 CONTRACT = ("Reads:", "Writes:", "Guarantees:", "Resumes from:")
 
 

@@ -40,7 +40,8 @@ class ColumnType:
     `value`: ClickHouse, from a Nullable(String) to the type, Nullable unless an array. NULL, or an empty array, when
         the text is NULL or does not fit.
     `fits`: ClickHouse, from a Nullable(String) to 1 or 0: whether the type holds the value exactly. 1 for NULL.
-    `source_text`: PostgreSQL, from a quoted column to a text that is the same for the same value, or NULL.
+    `source_text`: PostgreSQL, from a quoted column to a text that is the same for the same value, or NULL; for a
+        session with the settings `SESSION`.
     `mirror_text`: ClickHouse, from a column of this type to that same text, as Nullable(String).
     `note`: for people: what is lost, or why it is text.
     """

@@ -43,7 +43,7 @@ def scalar_type(source: SourceType) -> ColumnType | None:
         case "uuid":
             return _uuid()
         case name if name in _TEXTS:
-            note = "padded with spaces to its length, as PostgreSQL sends it" if name == "bpchar" else ""
+            note = "padded with spaces to its length, as PostgreSQL sends it" if name == "bpchar" else "exact"
             return text_type(note)
     return None
 
@@ -85,7 +85,7 @@ def _exact(
     same: Expression,
     source_text: Expression,
     mirror_text: Expression,
-    note: str = "",
+    note: str = "exact",
 ) -> ColumnType:
     """`parsed` reads a text somehow, `same` says whether that was right: NULL or false when it was not, or for NULL."""
     return ColumnType(
@@ -120,7 +120,7 @@ def _integer(clickhouse: str) -> ColumnType:
         fits=lambda text: f"isNotNull({parsed(text)}) OR isNull({text})",
         source_text=_as_text,
         mirror_text=lambda column: f"toNullable(toString({column}))",
-        note="",
+        note="exact",
     )
 
 
@@ -140,7 +140,7 @@ def _float(bits: int) -> ColumnType:
         mirror_text=lambda column: (
             f"if(isNaN({column}), 'NaN', leftPad(hex(reinterpretAsUInt{bits}({column})), {bits // 4}, '0'))"
         ),
-        note="every bit, NaN and infinity too",
+        note="exact, with −0, NaN and infinity",
     )
 
 
@@ -198,7 +198,7 @@ def _date() -> ColumnType:
         "Date32",
         parsed=parsed,
         same=lambda text: f"(toString({parsed(text)}) = {text} AND {text} >= '1900' AND {text} < '2300')",
-        source_text=lambda column: f"to_char({column}, 'YYYY-MM-DD')",
+        source_text=_as_text,
         mirror_text=lambda column: f"toString({column})",
         note=_YEARS,
     )

@@ -13,7 +13,8 @@ from headrace.mirror.column_type import ColumnType, SourceType
 from headrace.mirror.scalar_type import scalar_type, text_type
 
 _AS_TEXT = "PostgreSQL's text of it"
-_NO_ELEMENTS = ("bytea", "oid")  # of a quoted, escaped text; and of catalogs only
+_NO_ELEMENTS = ("bytea", "oid")
+_VECTORS = ("int2vector", "oidvector")  # arrays to the catalog, written without braces
 
 
 def column_type(source: SourceType, *, not_null: bool, choice: str | None = None) -> ColumnType:
@@ -56,8 +57,8 @@ def _best(source: SourceType, *, not_null: bool) -> ColumnType:
 
 
 def _array(source: SourceType) -> ColumnType | None:
-    """None for arrays whose elements have no type but text of a kind that a reader would have to parse again."""
-    if source.element is None or source.element.name in _NO_ELEMENTS:
+    """None where the elements have no type of their own in ClickHouse, or are seldom met in arrays."""
+    if source.element is None or source.element.name in _NO_ELEMENTS or source.name in _VECTORS:
         return None
     element = source.element
     typed = scalar_type(replace(element, typmod=source.typmod) if element.typmod == -1 else element)
