@@ -29,6 +29,10 @@ _UNREPEATABLE_NAMES: Final = """
     runningDifferenceStartingWithFirstValue runningAccumulate runningConcurrency neighbor lagInPartition sleep
     sleepEachRow file filesystemAvailable filesystemCapacity filesystemUnreserved transactionID
 """
+# Aggregates that take what the order of rows gives them: rows that come and go have none.
+_ORDERED: Final = frozenset(
+    ["any", "any_value", "anyHeavy", "anyLast", "any_respect_nulls", "anyLast_respect_nulls", "anyRespectNulls", "anyLastRespectNulls", "first_value", "last_value", "first_value_respect_nulls", "last_value_respect_nulls", "deltaSum", "groupArrayLast", "groupArrayMovingAvg", "groupArrayMovingSum", "groupArraySample", "exponentialMovingAverage", "boundingRatio"]
+)
 _UNREPEATABLE: Final = frozenset(_UNREPEATABLE_NAMES.lower().split())
 _LOWER_AGGREGATES: Final = frozenset(name.lower() for name in SQL_AGGREGATES)
 
@@ -44,6 +48,21 @@ def clickhouse_name(call: ast.Call, aggregate_functions: frozenset[str]) -> str:
             return ""
         name = name.removesuffix(combinator)
     return call.name
+
+
+def base_name(function: str) -> str:
+    """`function` without the suffixes that change which values it takes, not what it makes of them: sumOrNullIf, sum."""
+    name = function
+    while (
+        suffix := next((each for each in ("If", "OrNull", "OrDefault") if name.endswith(each)), "")
+    ) and name != suffix:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def depends_on_order(function: str) -> bool:
+    """Whether the answer of ClickHouse's aggregate `function` is another one when its rows come in another order."""
+    return base_name(function) in _ORDERED
 
 
 def aggregates_in(node: ast.Node, aggregate_functions: frozenset[str]) -> Iterator[ast.Call]:
