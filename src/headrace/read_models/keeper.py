@@ -9,6 +9,7 @@ from headrace.read_models.advance import Advance, fail
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.fill import fill
 from headrace.read_models.loader import Loader
+from headrace.read_models.mirrored_tables import MirroredTables, NoMirroredTables
 from headrace.read_models.model import ReadModel, ReadModels
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
@@ -31,6 +32,7 @@ class Keeper:
         loader: Loader,
         advance: Advance,
         deployer: Deployer,
+        mirrored: MirroredTables | None = None,
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
@@ -38,6 +40,7 @@ class Keeper:
         self._loader = loader
         self._advance = advance
         self._deployer = deployer
+        self._mirrored = mirrored or NoMirroredTables()
 
     async def run(self) -> None:
         interrupted = False
@@ -55,15 +58,25 @@ class Keeper:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def fill_all(self) -> None:
-        """Fill everything that is not ready yet, sources first."""
+        """Fill everything that is not ready yet, sources first. What reads a table waits until that is copied."""
         for level in self._models.levels(FILLING):
             for model in level:
                 await self._fill(model)
 
     async def _fill(self, model: ReadModel) -> None:
+        table = model.definition.mirrored
+        if table and not self._mirrored.is_ready(table):
+            return
         source = self._models.get(model.definition.source)
         if source is not None and source.stored.state == FAILED:
             problem = f"{source.name}, which it reads, failed"
             await fail(model, clickhouse=self._clickhouse, source=self._source, problem=problem)
             return
+        if model.anew:
+            async with self._loader.lock:
+                await self._deployer.build(model)
+        if model.stored.state == FILLING and not model.anew:
+            await self._fill_made(model)
+
+    async def _fill_made(self, model: ReadModel) -> None:
         await fill(model, clickhouse=self._clickhouse, source=self._source, loader=self._loader, advance=self._advance)

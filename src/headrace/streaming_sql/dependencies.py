@@ -18,9 +18,9 @@ def order(
 ) -> list[Definition]:
     """The definitions, each after its source, else in the order given, and with `Definition.mirrored` filled in.
 
-    `known_events` are the names of the event types, `mirrored` those of the mirrored tables. Raises InvalidSQL, pointing
-    at the statement, for a name defined twice or the name of something else, a source that does not exist, a table as a
-    source, definitions in a circle, and what cannot be made of rows that change.
+    `known_events` are the names of the event types, `mirrored` those of the mirrored tables. Raises InvalidSQL,
+    pointing at the statement, for a name defined twice or the name of something else, a source that does not exist, a
+    table as a source, definitions in a circle, and what cannot be made of rows that change.
     """
     changes = {names.changes(table): table for table in mirrored}
     known = [*known_events, *mirrored, *changes]

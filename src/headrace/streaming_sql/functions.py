@@ -17,6 +17,8 @@ from headrace.streaming_sql.script import Script
 _COMBINATORS: Final = ("If", "Array", "Map", "Distinct", "OrDefault", "OrNull", "ForEach", "ArgMin", "ArgMax")
 _STATES: Final = ("State", "SimpleState", "Merge", "MergeState")
 
+_TAKING: Final = ("If", "OrNull", "OrDefault")
+
 # A rebuilt read model must hold the same rows, so nothing may depend on when, where or in which block a row is read.
 _UNREPEATABLE_NAMES: Final = """
     now now64 nowInBlock nowInBlock64 today yesterday curdate current_date current_timestamp localtimestamp UTCTimestamp
@@ -30,9 +32,12 @@ _UNREPEATABLE_NAMES: Final = """
     sleepEachRow file filesystemAvailable filesystemCapacity filesystemUnreserved transactionID
 """
 # Aggregates that take what the order of rows gives them: rows that come and go have none.
-_ORDERED: Final = frozenset(
-    ["any", "any_value", "anyHeavy", "anyLast", "any_respect_nulls", "anyLast_respect_nulls", "anyRespectNulls", "anyLastRespectNulls", "first_value", "last_value", "first_value_respect_nulls", "last_value_respect_nulls", "deltaSum", "groupArrayLast", "groupArrayMovingAvg", "groupArrayMovingSum", "groupArraySample", "exponentialMovingAverage", "boundingRatio"]
-)
+_ORDERED_NAMES: Final = """
+    any any_value anyHeavy anyLast any_respect_nulls anyLast_respect_nulls anyRespectNulls anyLastRespectNulls
+    first_value last_value first_value_respect_nulls last_value_respect_nulls deltaSum groupArrayLast
+    groupArrayMovingAvg groupArrayMovingSum groupArraySample exponentialMovingAverage boundingRatio
+"""
+_ORDERED: Final = frozenset(_ORDERED_NAMES.split())
 _UNREPEATABLE: Final = frozenset(_UNREPEATABLE_NAMES.lower().split())
 _LOWER_AGGREGATES: Final = frozenset(name.lower() for name in SQL_AGGREGATES)
 
@@ -51,13 +56,10 @@ def clickhouse_name(call: ast.Call, aggregate_functions: frozenset[str]) -> str:
 
 
 def base_name(function: str) -> str:
-    """`function` without the suffixes that change which values it takes, not what it makes of them: sumOrNullIf, sum."""
-    name = function
-    while (
-        suffix := next((each for each in ("If", "OrNull", "OrDefault") if name.endswith(each)), "")
-    ) and name != suffix:
-        name = name.removesuffix(suffix)
-    return name
+    """`function` without the suffixes that change which values it takes, not what it makes of them: sumOrNullIf."""
+    while suffix := next((each for each in _TAKING if function.endswith(each) and function != each), ""):
+        function = function.removesuffix(suffix)
+    return function
 
 
 def depends_on_order(function: str) -> bool:

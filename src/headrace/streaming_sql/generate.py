@@ -110,9 +110,11 @@ def extent_sql(definition: Definition, database: str, rows: Slice) -> str:
 
 
 def images_sql(definition: Definition, database: str, rows: Slice) -> str:
-    """The SELECT of the rows of a slice that came to a source that is not facts, as they stand in the change stream, or, of
-    the current rows, in the table; each with its `row_of` as the text `_row`. Only those of `found`, in commit
-    order."""
+    """The SELECT of rows of a slice of a source that is not facts, each with its `row_of` as the text `_row`.
+
+    They are as they stand in the change stream, in commit order; of the current rows, as in the table. Parameter
+    `found` holds the hashes of those that are wanted.
+    """
     source = names.changes(definition.mirrored) if not rows.current else definition.mirrored
     row = row_of_image("image", content=definition.reads == "rows")
     between = "" if rows.current else "_batch > {after:UInt64} AND _batch <= {upto:UInt64} AND "

@@ -1,7 +1,7 @@
 """The ClickHouse statements of a table over rows that change: signed sums per key, and a view that finishes them.
 
-A row of the state tells of rows that came and went in one slice, per key and, where values must be kept, per entry of the
-multiset. ClickHouse merges them by adding up. Keys and entries without a row left are not in the view.
+A row of the state tells of rows that came and went in one slice, per key and, where values must be kept, per entry of
+the multiset. ClickHouse merges them by adding up. Keys and entries without a row left are not in the view.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def _finished(definition: Definition, database: str, kept: Retraction) -> str:
 def _entries(definition: Definition, database: str, kept: Retraction) -> str:
     """The multiset, its equal entries put together."""
     keys = [quoted(key.name) for key in _grouping(definition).keys]
-    items = [f"any(state.{quoted(name)}) AS {quoted(name)}" for name, _, _ in kept.arguments]
+    # The cast takes the aggregation off the type, which ClickHouse would hand on to readers.
+    items = [f"CAST(any(state.{quoted(name)}) AS {type_}) AS {quoted(name)}" for name, type_, _ in kept.arguments]
     items += [f"sum(state.{quoted(name)}) AS {quoted(name)}" for name, _ in kept.numbers()]
     group = ", ".join([*keys, quoted(names.ENTRY)])
     return f"SELECT {', '.join([*keys, *items])} FROM {_state(definition, database)} AS state GROUP BY {group}"

@@ -20,8 +20,8 @@ BOOKKEEPING: Final = ((LSN, "UInt64"), (ORDINAL, "UInt32"), (BATCH, "UInt64"))
 # Columns of a source that `*` does not mean, and that no output column may be called.
 HIDDEN: Final = (LSN, ORDINAL, BATCH, "_type", "_stream", "_version", "_recorded_at")
 
-# What a change stream has beside a mirrored table's columns and the bookkeeping. `_sign` says whether the image is there
-# from now on (+1) or is gone (-1).
+# What a change stream has beside a mirrored table's columns and the bookkeeping. `_sign` says whether the image is
+# there from now on (+1) or is gone (-1).
 SIGN: Final = "_sign"
 CHANGE: Final = ("_operation", SIGN, "_xid", "_committed_at")
 # In a stream over changes: which row of a position it is, since an update makes two and a TRUNCATE many.

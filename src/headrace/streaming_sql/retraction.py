@@ -1,8 +1,8 @@
 """How the aggregates of a table over rows that change are kept, so that a row that goes takes back what it brought.
 
 Counts, and sums and averages of whole numbers and decimals, are kept as numbers: a row adds its value, or takes it off.
-Everything else needs the values themselves. They are kept as a multiset: what the aggregates read, and how many rows read
-it. So floating-point sums do not drift, and a minimum that goes leaves the next one.
+Everything else needs the values themselves. They are kept as a multiset: what the aggregates read, and how many rows
+read it. So floating-point sums do not drift, and a minimum that goes leaves the next one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from headrace.streaming_sql.grouping import Aggregate
 from headrace.streaming_sql.printer import explicit, quoted
 
 # Aggregates that a value that is there twice gives the same answer as once.
-_IDEMPOTENT: Final = frozenset(
-    ["min", "max", "argMin", "argMax", "argAndMin", "argAndMax", "uniq", "uniqExact", "uniqCombined", "uniqCombined64", "uniqHLL12", "uniqTheta", "groupUniqArray", "groupBitAnd", "groupBitOr", "groupBitmap"]
-)
+_IDEMPOTENT_NAMES: Final = """
+    min max argMin argMax argAndMin argAndMax uniq uniqExact uniqCombined uniqCombined64 uniqHLL12 uniqTheta
+    groupUniqArray groupBitAnd groupBitOr groupBitmap
+"""
+_IDEMPOTENT: Final = frozenset(_IDEMPOTENT_NAMES.split())
+# Counts the copies of an entry, from 0.
+COPY: Final = "_agg_copy"
 _WHOLE: Final = re.compile(r"(U?)Int(8|16|32|64|128|256)|Bool")
 _DECIMAL: Final = re.compile(r"Decimal\((\d+), (\d+)\)")
 _WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)")
@@ -67,19 +71,20 @@ class Kept:
         """What the aggregate gives, from its count and, where it adds, its sum."""
         if self.name == "count":
             return f"toUInt64({count})"
-        value = f"CAST({total} AS {self._sum_type()})"
-        if decimal := _DECIMAL.fullmatch(self.base):
-            bits = 256 if int(decimal[1]) > 38 else 128
-            value = f"reinterpret(CAST({total} AS Int{bits}), 'Decimal({76 if bits == 256 else 38}, {decimal[2]})')"
+        value = self._in_sum_type(total)
         if self.name == "avg":
             value = f"toFloat64({value}) / {count}"
         return f"if({count} = 0, NULL, {value})" if self.nullable else value
 
-    def _sum_type(self) -> str:
+    def _in_sum_type(self, total: str) -> str:
+        """`total` as SUM gives it: of the type that ClickHouse sums in, and beyond its range as ClickHouse goes on."""
+        if decimal := _DECIMAL.fullmatch(self.base):
+            digits, bits = (76, 256) if int(decimal[1]) > 38 else (38, 128)
+            return f"reinterpret(CAST({total} AS Int{bits}), 'Decimal({digits}, {decimal[2]})')"
         whole = _WHOLE.fullmatch(self.base)
         assert whole is not None, f"numbers are whole or decimal, not {self.base}"
-        bits = max(64, int(whole[2])) if whole[2] else 64
-        return f"Int{bits}" if whole[2] and not whole[1] else f"UInt{bits}"
+        bits = max(64, int(whole[2] or 64))
+        return f"CAST({total} AS {'Int' if whole[2] and not whole[1] else 'UInt'}{bits})"
 
 
 @dataclass(frozen=True)
@@ -148,12 +153,8 @@ class Retraction:
         return f"sumIf({column}, {quoted(COPY)} = 0)" if self.repeats else f"sum({column})"
 
 
-# Counts the copies of an entry.
-COPY: Final = "_agg_copy"
-
-
 def retraction(definition: Definition, columns: Sequence[tuple[str, str]]) -> Retraction:
-    """How the table is kept; `columns` are those that `probe_arguments` described."""
+    """How the table is kept; `columns` are the types of the items that `described` gives."""
     types = dict(columns)
     arguments = _arguments(definition)
     known = {value: types[names.argument(number)] for number, value in enumerate(arguments, start=1)}

@@ -1,4 +1,4 @@
-"""Which rows of a source a statement reads: those of a range of batches, of positions or rows within it, or all there are.
+"""Which rows of a source a statement reads: those of a range of batches, or some of them, or all that there are.
 
 Values travel as ClickHouse's server-side parameters, never as text of the statement.
 """
