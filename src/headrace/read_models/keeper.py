@@ -11,13 +11,16 @@ from headrace.read_models.fill import fill
 from headrace.read_models.loader import Loader
 from headrace.read_models.mirrored_tables import MirroredTables, NoMirroredTables
 from headrace.read_models.model import ReadModel, ReadModels
+from headrace.streaming_sql.generate import forget_sql
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.definitions import FAILED, FILLING
+from headrace.warehouse.definitions import FAILED, FILLING, READY
 
 log = logger(__name__)
 
 LOOK_EVERY_S = 0.5
+# What tables over rows that change keep of rows that are gone is deleted from time to time, not at every turn.
+FORGET_EVERY_BATCHES = 1000
 
 
 class Keeper:
@@ -41,6 +44,7 @@ class Keeper:
         self._advance = advance
         self._deployer = deployer
         self._mirrored = mirrored or NoMirroredTables()
+        self._forgotten_batch = 0
 
     async def run(self) -> None:
         interrupted = False
@@ -52,6 +56,8 @@ class Keeper:
                     await self._deployer.carry_out_requests()
                 interrupted = False
                 await self.fill_all()
+                if self._loader.watermark.batch >= self._forgotten_batch + FORGET_EVERY_BATCHES:
+                    await self.forget()
             except Unavailable as error:
                 interrupted = True
                 log.warning("read_models_wait", reason=str(error))
@@ -62,6 +68,15 @@ class Keeper:
         for level in self._models.levels(FILLING):
             for model in level:
                 await self._fill(model)
+
+    async def forget(self) -> None:
+        """Delete what tables over rows that change keep of values that no row has any more."""
+        upto = self._loader.watermark.batch
+        for model in self._models:
+            if model.definition.reads == "rows" and model.stored.state == READY:
+                sql = forget_sql(model.definition, self._clickhouse.database, model.columns)
+                await self._clickhouse.execute(sql, {"upto": upto})
+        self._forgotten_batch = upto
 
     async def _fill(self, model: ReadModel) -> None:
         table = model.definition.mirrored

@@ -36,7 +36,12 @@ class FailingRow:
 async def find_failing_rows(
     rows: Slice, extent: Callable[[Slice], Awaitable[tuple[int, int]]], problem: Callable[[Slice], Awaitable[str]]
 ) -> list[FailingRow]:
-    """The rows of a slice that fail on their own. Raises CannotAdvance for more than `POISON_MAX`."""
+    """The rows of a slice that fail on their own.
+
+    Raises CannotAdvance for more than `POISON_MAX`, and when the fault is not theirs.
+    """
+    if reason := await problem(replace(rows, first_row=1, last_row=0)):  # no row at all
+        raise CannotAdvance(reason)
     found: list[FailingRow] = []
     ranges = [(0, _HASH_MAX)]
     while ranges:

@@ -74,7 +74,7 @@ def _check_source(definition: Definition, by_name: dict[str, Definition], known:
         streams = [each.name for each in by_name.values() if each.kind == "stream" and each is not definition]
         hint = did_you_mean(definition.source, [*known, *streams])
         hint = hint or "`headrace sql 'SHOW EVENTS'` lists the events, SHOW STREAMS the streams."
-        raise definition.error(f'There is no event or stream "{definition.source}"', place, hint)
+        raise definition.error(f'There is no event, stream or mirrored table "{definition.source}"', place, hint)
 
 
 def _check_rows_that_change(definition: Definition) -> None:
