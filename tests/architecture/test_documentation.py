@@ -99,7 +99,7 @@ def test_statements_of_the_reference_parse() -> None:
         if "…" not in text  # the shape of a statement, not a statement
         for statement in parse(text, name(STREAMING_SQL))
     ]
-    assert len(statements) == 8
+    assert len(statements) == 10
 
 
 def test_examples_of_query_and_dashboard_files_are_accepted(wellness: Path) -> None:

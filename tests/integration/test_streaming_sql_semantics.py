@@ -8,73 +8,24 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
-from chdb import ChdbError, session
+from chdb import ChdbError
+from support.direct_clickhouse import Clickhouse
 
 from headrace.streaming_sql import ast
-from headrace.streaming_sql.definition import Definition, define
 from headrace.streaming_sql.generate import (
     advance_sql,
     batch_sql,
-    create_sql,
     describe_sql,
-    drop_sql,
     output_sql,
     probe_sql,
 )
 from headrace.streaming_sql.parser import parse
-from headrace.streaming_sql.printer import explicit, quoted
+from headrace.streaming_sql.printer import explicit
 from headrace.streaming_sql.slice import Slice
 
 BATCHES = 12
-Columns = list[tuple[str, str]]
-
-
-class Clickhouse:
-    """A ClickHouse in this process, and the loop that the read models run, in its smallest form."""
-
-    def __init__(self, path: Path) -> None:
-        self.session: Any = session.Session(str(path))  # type: ignore[no-untyped-call]
-        self.aggregate_functions = frozenset(
-            row["name"] for row in self.rows("SELECT name FROM system.functions WHERE is_aggregate")
-        )
-
-    def run(self, sql: str, **parameters: int) -> None:
-        self.session.query(sql, "JSON", params=parameters)
-
-    def rows(self, sql: str, **parameters: int) -> list[dict[str, Any]]:
-        answer = json.loads(str(self.session.query(sql, "JSON", params=parameters)))
-        found: list[dict[str, Any]] = answer["data"]
-        return found
-
-    def define(self, text: str) -> Definition:
-        (statement,) = parse(text)
-        assert isinstance(statement, ast.Create)
-        return define(statement, self.aggregate_functions)
-
-    def create(self, definition: Definition) -> Columns:
-        for sql in drop_sql(definition, "d"):
-            self.run(sql)
-        columns = [(row["name"], row["type"]) for row in self.rows(describe_sql(definition, "d"))]
-        for sql in create_sql(definition, "d", columns):
-            self.run(sql)
-        return columns
-
-    def advance(self, definition: Definition, columns: Columns, rows: Slice, *, verify: bool = False) -> None:
-        self.run(advance_sql(definition, "d", columns, rows, verify=verify), **rows.parameters())
-
-    def content(self, definition: Definition) -> list[str]:
-        return sorted(json.dumps(row) for row in self.rows(f"SELECT * FROM d.{quoted(definition.name)}"))
-
-    def batch(self, definition: Definition, rows: Slice | None = None) -> list[str]:
-        parameters = rows.parameters() if rows else {}
-        return sorted(json.dumps(row) for row in self.rows(batch_sql(definition, "d", rows), **parameters))
-
-    def stored(self, table: str) -> int:
-        return int(self.rows(f"SELECT count() AS n FROM d.{quoted(table)}")[0]["n"])
 
 
 @pytest.fixture(scope="module")
@@ -246,11 +197,7 @@ def test_verify_completes_a_slice_that_was_applied_in_part(clickhouse: Clickhous
     clickhouse.advance(definition, columns, Slice(0, 5))
     rows = Slice(5, BATCHES)
     for share in (0, 1, 2, 3):
-        insert = advance_sql(definition, "d", columns, rows, verify=share > 0)
-        head, _, body = insert.partition(") SELECT ")
-        settings = insert[insert.rindex(" SETTINGS ") :]
-        part = f"{head}) SELECT * FROM (SELECT {body}) WHERE rand() % 4 <= {share}{settings}"
-        clickhouse.run(part, **rows.parameters())
+        clickhouse.advance_in_part(definition, columns, rows, share)
     clickhouse.advance(definition, columns, rows, verify=True)
     assert clickhouse.content(definition) == clickhouse.batch(definition)
 

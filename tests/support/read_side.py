@@ -17,6 +17,7 @@ from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
 from headrace.read_models.loader import EVENTS, Loader
+from headrace.read_models.mirrored_tables import MirroredTables, NoMirroredTables
 from headrace.read_models.model import ReadModels
 from headrace.read_models.rewrite import Rewrite
 from headrace.streaming_sql.definition import define_all
@@ -74,6 +75,7 @@ class ReadSide:
     on_step: Callable[[str], None] = lambda step: None
     models: ReadModels = field(default_factory=ReadModels)
     events: EventTypes = field(default_factory=lambda: EventTypes([Deposited, Withdrawn]))
+    mirrored: MirroredTables = field(default_factory=NoMirroredTables)
 
     def __post_init__(self) -> None:
         self.advance = Advance(clickhouse=self.clickhouse, source=self.source)
@@ -86,7 +88,11 @@ class ReadSide:
             on_step=lambda step: self.on_step(step),
         )
         self.deployer = Deployer(
-            clickhouse=self.clickhouse, source=self.source, models=self.models, event_types=self.events.by_name()
+            clickhouse=self.clickhouse,
+            source=self.source,
+            models=self.models,
+            event_types=self.events.by_name(),
+            mirrored=self.mirrored,
         )
         self.rewrite = Rewrite(
             clickhouse=self.clickhouse,
@@ -102,6 +108,7 @@ class ReadSide:
             loader=self.loader,
             advance=self.advance,
             deployer=self.deployer,
+            mirrored=self.mirrored,
         )
 
     async def start(self, batch_of: Callable[[Position], Batch] | None = None) -> None:
@@ -120,7 +127,7 @@ class ReadSide:
         await self.keeper.fill_all()
 
     def again(self) -> ReadSide:
-        return ReadSide(self.clickhouse, self.source, events=self.events)
+        return ReadSide(self.clickhouse, self.source, events=self.events, mirrored=self.mirrored)
 
     async def content(self, name: str) -> list[tuple[object, ...]]:
         rows = await self.clickhouse.rows(f"SELECT * FROM `{self.clickhouse.database}`.`{name}` ORDER BY ALL")

@@ -27,6 +27,7 @@ from headrace.settings import Settings
 from headrace.streaming_sql import ast
 from headrace.streaming_sql.definition import Definition, define
 from headrace.streaming_sql.dependencies import order
+from headrace.streaming_sql.names import changes
 from headrace.streaming_sql.parser import parse
 from headrace.warehouse.definitions import (
     DROPPED,
@@ -39,6 +40,8 @@ from headrace.warehouse.definitions import (
     write_definition,
 )
 from headrace.warehouse.event_views import columns
+from headrace.warehouse.mirrors import READY as MIRRORED
+from headrace.warehouse.mirrors import REMOVED, read_mirrors
 from headrace.warehouse.watermark import read_watermark
 
 WAIT_MAX_S = 600.0
@@ -112,9 +115,19 @@ class _Session:
         aggregates = await aggregate_functions(self._clickhouse)
         definition = define(statement, aggregates)
         others = [define_one(each.statement, aggregates) for key, each in existing.items() if key != name]
-        order([*others, definition], self._events)
-        await check(self._clickhouse, definition)
+        mirrors = await self._mirrors()
+        ordered = order([*others, definition], self._events, mirrors)
+        (definition,) = (each for each in ordered if each.name == name)
+        if (
+            mirrors.get(definition.mirrored, MIRRORED) == MIRRORED
+        ):  # one that is being copied has no columns to ask about
+            await check(self._clickhouse, definition)
         await self._ask_for(_row(definition, WANTED, stored.get(name)), READY, as_json=as_json)
+
+    async def _mirrors(self) -> dict[str, str]:
+        """The mirrored tables and their states."""
+        mirrors = await read_mirrors(self._clickhouse, self._settings.project)
+        return {name: each.state for name, each in mirrors.items() if each.state != REMOVED}
 
     async def _drop(self, statement: ast.Drop, existing: dict[str, StoredDefinition], *, as_json: bool) -> None:
         name = statement.name.text
@@ -139,7 +152,8 @@ class _Session:
 
     async def _describe(self, statement: ast.Describe, existing: dict[str, StoredDefinition], *, as_json: bool) -> None:
         name = statement.name.text
-        if name not in existing and name not in self._events:
+        mirrors = [made for table in await self._mirrors() for made in (table, changes(table))]
+        if name not in existing and name not in self._events and name not in mirrors:
             raise Unknown(
                 f'There is no event, stream or table "{name}".', hint="SHOW EVENTS, SHOW STREAMS, SHOW TABLES."
             )

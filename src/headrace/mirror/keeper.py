@@ -99,7 +99,7 @@ class MirrorKeeper:
         while True:
             try:
                 if loop.time() >= discover_at:
-                    await self._discover()
+                    await self.discover()
                     discover_at = loop.time() + DISCOVER_EVERY_S
                 await self._carry_out_requests()
                 await self._bring_over()
@@ -107,7 +107,7 @@ class MirrorKeeper:
                 log.warning("mirror_waits", reason=str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _discover(self) -> None:
+    async def discover(self) -> None:
         """Add the tables that are named and not mirrored yet. What cannot be is said once, and tried again."""
         try:
             wanted = await find_tables(self._url, self._patterns)
@@ -232,9 +232,10 @@ class MirrorKeeper:
                 return
             await table.catch_up(loader.watermark.batch)
             since = table.stored.since_batch or loader.watermark.batch
+            # Before the table is ready: a kill in between must not leave its readers as they were.
+            await self._refill([table.stored.name])
             await table.save(state=READY, since_batch=since, problem="")
             await table.publish()
-            await self._refill([table.stored.name])
         await self._mirror.sweep()
         log.info("table_ready", table=table.stored.name, batch=table.stored.since_batch)
 

@@ -7,21 +7,29 @@ the dead letters, and are left out from then on; everything else flows on.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 from headrace.errors import InvalidInput, LimitExceeded
-from headrace.events.position import Position
+from headrace.events.position import START, Position
 from headrace.read_models.model import CannotAdvance, ReadModel
+from headrace.read_models.poison import POISON_MAX, extent_of, find_failing_rows, letters_of
 from headrace.streaming_sql.generate import advance_sql, probe_sql
 from headrace.streaming_sql.slice import Slice
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
-from headrace.warehouse.dead_letters import EXCLUDED_POSITIONS, DeadLetter, excluded_targets, write_dead_letters
+from headrace.warehouse.dead_letters import (
+    EXCLUDED_POSITIONS,
+    EXCLUDED_ROWS,
+    DeadLetter,
+    excluded_targets,
+    write_dead_letters,
+)
 from headrace.warehouse.definitions import FAILED, write_definition
+from headrace.warehouse.watermark import Watermark
 
 log = logger(__name__)
 
-POISON_MAX = 1000
 # For few rows, starting threads costs ClickHouse more than they bring: a fifth of the processor time of a batch.
 ONE_THREAD_ROWS_MAX = 5_000
 ONE_THREAD: ClickHouseSettings = {"max_threads": 1, "max_insert_threads": 1}
@@ -57,11 +65,27 @@ class Advance:
         except (InvalidInput, LimitExceeded) as error:
             raise CannotAdvance(str(error)) from error
 
-    async def _advance(self, model: ReadModel, rows: Slice, settings: ClickHouseSettings, *, verify: bool) -> None:
+    async def fill_current(self, model: ReadModel, watermark: Watermark) -> None:
+        """Fill an empty read model over rows that change from those that the mirrored table has at the watermark.
+
+        Repeating it adds what is missing while the watermark is the same. Raises as applying does.
+        """
+        await stop_queries(self._clickhouse, f"headrace:{self._source}:{model.name}:")
+        try:
+            await self._advance(model, Slice(0, watermark.batch, current=True), {}, verify=True, at=watermark.position)
+        except (InvalidInput, LimitExceeded) as error:
+            raise CannotAdvance(str(error)) from error
+
+    async def _advance(
+        self, model: ReadModel, rows: Slice, settings: ClickHouseSettings, *, verify: bool, at: Position = START
+    ) -> None:
         try:
             await self._insert(model, rows, settings, verify=verify)
         except InvalidInput as error:
-            poison = await self._find_poison(model, rows, error)
+            if model.definition.reads == "facts":
+                poison = await self._find_poison(model, rows, error)
+            else:
+                poison = await self._find_poison_rows(model, rows, error, at)
             log.error("dead_letters", target=model.name, count=len(poison), first=str(poison[0].position))
             await write_dead_letters(self._clickhouse, self._source, poison)
             self._excluded.add(model.name)
@@ -111,6 +135,26 @@ class Advance:
             raise CannotAdvance(str(error)) from error
         return found
 
+    async def _find_poison_rows(
+        self, model: ReadModel, rows: Slice, error: InvalidInput, at: Position
+    ) -> list[DeadLetter]:
+        """The same where a position may have several rows."""
+        try:
+            failing = await find_failing_rows(
+                rows, partial(extent_of, self._clickhouse, model), partial(self._problem, model)
+            )
+            left_out = await self._left_out(model)
+            letters = await letters_of(self._clickhouse, model, rows, failing, at=at, left_out=left_out)
+        except InvalidInput as gone:
+            raise CannotAdvance(f"Its source cannot be read. {gone}") from gone
+        if not letters:
+            raise CannotAdvance(str(error)) from error
+        return letters
+
+    async def _left_out(self, model: ReadModel) -> list[int]:
+        parameters = {"source": self._source, "target": model.name}
+        return [int(row[0]) for row in await self._clickhouse.rows(EXCLUDED_ROWS, parameters)]
+
     async def _problem(self, model: ReadModel, part: Slice) -> str:
         """Why the part cannot be computed, or nothing."""
         sql = probe_sql(
@@ -140,7 +184,9 @@ class Advance:
         return DeadLetter(model.name, Position(*at), batch, reason, data.encode())
 
     def _excluding(self, model: ReadModel) -> str:
-        return EXCLUDED_POSITIONS if model.name in self._excluded else ""
+        if model.name not in self._excluded:
+            return ""
+        return EXCLUDED_POSITIONS if model.definition.reads == "facts" else EXCLUDED_ROWS
 
     def _parameters(self, model: ReadModel, rows: Slice) -> dict[str, object]:
         return {**rows.parameters(), "source": self._source, "target": model.name}

@@ -10,11 +10,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from headrace.errors import Error, InvalidSQL, Unavailable
+from headrace.read_models.mirrored_tables import MirroredTables, NoMirroredTables
 from headrace.read_models.model import ReadModel, ReadModels
 from headrace.streaming_sql import ast
 from headrace.streaming_sql.definition import Definition, define
 from headrace.streaming_sql.dependencies import order
 from headrace.streaming_sql.generate import create_sql, describe_sql, drop_sql, output_sql
+from headrace.streaming_sql.names import changes
 from headrace.streaming_sql.parser import parse
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
@@ -36,12 +38,19 @@ class Deployer:
     """Creates, replaces and drops read models of one source. Only the worker has one."""
 
     def __init__(
-        self, *, clickhouse: ClickHouse, source: str, models: ReadModels, event_types: Collection[str]
+        self,
+        *,
+        clickhouse: ClickHouse,
+        source: str,
+        models: ReadModels,
+        event_types: Collection[str],
+        mirrored: MirroredTables | None = None,
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
         self._models = models
         self._event_types = event_types
+        self._mirrored = mirrored or NoMirroredTables()
         self.aggregates: frozenset[str] = frozenset()
 
     async def resume(self) -> None:
@@ -80,13 +89,21 @@ class Deployer:
         changed: dict[str, Definition] = {}
         for definition in self._ordered(definitions, kept=kept):
             model = self._models.get(definition.name)
-            same = model is not None and model.definition.fingerprint == definition.fingerprint
+            same = (
+                model is not None
+                and model.definition.fingerprint == definition.fingerprint
+                and model.definition.reads == definition.reads
+            )
             if not same or definition.source in changed:
                 changed[definition.name] = definition
         await self._build(list(changed.values()))
 
     async def refill(self, sources: Collection[str]) -> None:
-        """Write down that what reads these, directly or through others, is to be built anew; `resume` then does it."""
+        """Write down that what reads these, directly or through others, is to be built anew.
+
+        `resume` then does it, and where it has run before, the keeper: from now on these are not ready. A mirrored
+        table is named for itself and its change stream. Nothing may load a batch meanwhile.
+        """
         self.aggregates = await aggregate_functions(self._clickhouse)
         stored = {
             name: row
@@ -94,12 +111,25 @@ class Deployer:
             if row.state not in (DROPPED, WANTED, UNWANTED)
         }
         reads = {name: source for name, row in stored.items() if (source := self._source_of(row))}
-        reached = list(sources)
+        changed = [*sources, *(changes(name) for name in sources if name in self._mirrored.names())]
+        reached = list(changed)
         for upstream in reached:
             reached += [name for name, source in reads.items() if source == upstream and name not in reached]
-        for name in reversed(reached[len(sources) :]):  # readers first, as in `_build`
+        for name in reversed(reached[len(changed) :]):  # readers first, as in `_build`
+            model = self._models.get(name)
+            if model is not None:
+                model.anew = True
             row = replace(stored[name], state=FILLING, applied_batch=0, problem="")
-            await write_definition(self._clickhouse, self._source, row)
+            row = await write_definition(self._clickhouse, self._source, row)
+            if model is not None:
+                model.stored = row
+
+    async def build(self, model: ReadModel) -> None:
+        """Make the objects of a read model that waited for its source or is to be built anew. Refused, it is failed."""
+        try:
+            await self._make_objects(model, model.definition)
+        except InvalidSQL as error:
+            model.stored = await self._refuse(model.stored, error)
 
     async def carry_out_requests(self) -> None:
         """Do what rows with the state `wanted` or `unwanted` ask for; answer a refusal with the state `failed`."""
@@ -115,8 +145,9 @@ class Deployer:
                 await self._refuse(row, error)
 
     async def _create(self, row: StoredDefinition) -> None:
-        definition = self._define(row.statement)
-        self._ordered([definition], kept=[model.definition for model in self._models if model.name != row.name])
+        kept = [model.definition for model in self._models if model.name != row.name]
+        ordered = self._ordered([self._define(row.statement)], kept=kept)
+        (definition,) = (each for each in ordered if each.name == row.name)
         # What reads it was filled from rows that will be gone.
         readers = [self._models.get(name) for name in self._models.downstream(row.name)[1:]]
         await self._build([definition, *(reader.definition for reader in readers if reader is not None)])
@@ -152,7 +183,8 @@ class Deployer:
         """
         names = {each.name for each in definitions}
         for each in definitions:
-            if each.source not in names:  # the others can be checked once their sources are made
+            # The others can be checked once their sources are made.
+            if each.source not in names and not self._waits(each):
                 await check(self._clickhouse, each)
         stored = await read_definitions(self._clickhouse, self._source)
         begun = []
@@ -169,9 +201,16 @@ class Deployer:
             log.info("read_model_created", name=model.name, kind=model.definition.kind)
 
     async def _make_objects(self, model: ReadModel, replaced: Definition) -> None:
+        model.anew = self._waits(model.definition)
+        if model.anew:
+            return
         model.columns = await check(self._clickhouse, model.definition)
         await self._execute(drop_sql(replaced, self._clickhouse.database))
         await self._execute(create_sql(model.definition, self._clickhouse.database, model.columns))
+
+    def _waits(self, definition: Definition) -> bool:
+        """Whether it reads, directly or through others, a table that is being copied and may have no columns yet."""
+        return bool(definition.mirrored) and not self._mirrored.is_ready(definition.mirrored)
 
     async def _execute(self, statements: Sequence[str]) -> None:
         for statement in statements:
@@ -189,7 +228,9 @@ class Deployer:
     def _ordered(self, definitions: Sequence[Definition], *, kept: Sequence[Definition]) -> list[Definition]:
         """All of them, sources first. `kept` were checked when they were made: what they lack now is no fault here."""
         gone = {each.source for each in kept} - {each.name for each in (*kept, *definitions)}
-        return order([*kept, *definitions], [*self._event_types, *gone])
+        for table in self._mirrored.names():
+            gone -= {table, changes(table)}
+        return order([*kept, *definitions], [*self._event_types, *gone], self._mirrored.names())
 
 
 async def aggregate_functions(clickhouse: ClickHouse) -> frozenset[str]:

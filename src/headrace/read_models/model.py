@@ -17,12 +17,14 @@ class CannotAdvance(Exception):
 class ReadModel:
     """`columns` are those that ClickHouse stores, (name, type).
 
-    `stored.applied_batch` is how far it is while it is filled; a ready one is as far as the watermark.
+    `stored.applied_batch` is how far it is while it is filled; a ready one is as far as the watermark. `anew` says that
+    its objects are to be made before it is filled.
     """
 
     definition: Definition
     columns: Sequence[tuple[str, str]]
     stored: StoredDefinition
+    anew: bool = False
 
     @property
     def name(self) -> str:

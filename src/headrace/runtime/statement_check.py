@@ -11,10 +11,13 @@ from headrace.read_models.deploy import aggregate_functions, check
 from headrace.runtime.project import Project
 from headrace.streaming_sql.definition import define_all
 from headrace.streaming_sql.dependencies import order
+from headrace.streaming_sql.names import changes
 from headrace.streaming_sql.parser import parse
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.definitions import READY, read_definitions
 from headrace.warehouse.event_views import columns
+from headrace.warehouse.mirrors import READY as MIRRORED
+from headrace.warehouse.mirrors import REMOVED, read_mirrors
 
 
 async def check_statements(project: Project, running: Project, clickhouse: ClickHouse) -> None:
@@ -26,8 +29,11 @@ async def check_statements(project: Project, running: Project, clickhouse: Click
     stored = await read_definitions(clickhouse, project.settings.project)
     created = [row for row in stored.values() if row.state == READY]
     others = [each for row in created if row.name not in names for each in define_all(parse(row.statement), aggregates)]
-    ordered = order([*others, *definitions], project.domain.events.by_name())
+    mirrors = await read_mirrors(clickhouse, project.settings.project)
+    mirrored = [name for name, each in mirrors.items() if each.state != REMOVED]
+    ordered = order([*others, *definitions], project.domain.events.by_name(), mirrored)
     known = _same_events(project.domain, running.domain) | {row.name for row in created if row.name not in names}
+    known |= {each for name in mirrored if mirrors[name].state == MIRRORED for each in (name, changes(name))}
     for definition in ordered:
         if definition.name not in names:
             continue

@@ -99,13 +99,19 @@ class Worker:
             on_step=on_step,
         )
         self._deployer = deployer = Deployer(
-            clickhouse=clickhouse, source=source, models=models, event_types=events.by_name()
+            clickhouse=clickhouse, source=source, models=models, event_types=events.by_name(), mirrored=mirror
         )
         self._rewrite = Rewrite(
             clickhouse=clickhouse, source=source, events=events, refill=deployer.refill, on_step=on_step
         )
         self._keeper = Keeper(
-            clickhouse=clickhouse, source=source, models=models, loader=loader, advance=advance, deployer=deployer
+            clickhouse=clickhouse,
+            source=source,
+            models=models,
+            loader=loader,
+            advance=advance,
+            deployer=deployer,
+            mirrored=mirror,
         )
         self._mirror_keeper = MirrorKeeper(
             clickhouse=clickhouse,
@@ -155,6 +161,7 @@ class Worker:
 
     async def _deploy(self) -> None:
         """Make the project's read models. Resumes first: an earlier attempt may have been interrupted."""
+        await self._mirror_keeper.discover()  # the definitions may read tables that were named just now
         await self._deployer.resume()
         await self._deployer.deploy(self._wanted())
 

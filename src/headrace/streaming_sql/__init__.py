@@ -15,10 +15,11 @@ The way of a statement, one module each:
     functions    which calls aggregate, and which may not stand in a read model
     definition   a checked CREATE statement, with the fingerprint that tells whether it changed
     grouping     a CREATE TABLE split into keys, partial aggregates, and columns over both
-    dependencies the order in which definitions are built and advanced
+    dependencies the order in which definitions are built and advanced; what a mirrored table's readers may say
+    retraction   how aggregates over rows that change are kept, so that a row can be taken back
     slice        which rows of the source a statement reads
     names        the names of everything generated
-    generate     definition → ClickHouse statements (`stream_sql` and `table_sql` do the work)
+    generate     definition → ClickHouse statements (`stream_sql`, `table_sql` and `mirrored_sql` do the work)
 
 A name means the source's column; an alias only where the source has no such column. GROUP BY alone looks at
 the aliases first. Rows whose grouping key is NULL form a group, as in ClickHouse.

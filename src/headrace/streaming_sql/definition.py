@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 from headrace.errors import InvalidSQL
 from headrace.streaming_sql import ast, functions, names
@@ -17,6 +17,7 @@ from headrace.streaming_sql.parser import parse_expressions
 from headrace.streaming_sql.printer import canonical
 from headrace.streaming_sql.script import did_you_mean
 
+Reads = Literal["facts", "changes", "stream of changes", "rows"]
 STREAM_PROPERTIES: Final = ("order_by", "partition_by")
 
 
@@ -27,7 +28,8 @@ class Definition:
     `text` is the canonical statement and `fingerprint` its SHA-256: neither changes with the spelling, spacing or
     comments of the file, with OR REPLACE, IF NOT EXISTS or EMIT CHANGES. `outputs` are the columns in the order of
     the SELECT list; a `*` is an output without a name. `order_by` and `partition_by` are empty where not given, and
-    for tables. `grouping` is None for streams.
+    for tables. `grouping` is None for streams. `mirrored` is the mirrored table whose changes arrive here, directly or
+    through streams, and empty where events do; only the other definitions tell, so `dependencies.order` fills it in.
     """
 
     name: str
@@ -41,6 +43,16 @@ class Definition:
     text: str
     fingerprint: str
     statement: ast.Create = field(repr=False, compare=False)
+    mirrored: str = ""
+
+    @property
+    def reads(self) -> Reads:
+        """What its source is: facts, a change stream, a stream made of one, or a mirrored table's current rows."""
+        if not self.mirrored:
+            return "facts"
+        if self.source == self.mirrored:
+            return "rows"
+        return "changes" if self.source == names.changes(self.mirrored) else "stream of changes"
 
     def error(self, message: str, node: ast.Node | None = None, hint: str = "") -> InvalidSQL:
         """The error to raise for `node` of this definition, or for its name."""

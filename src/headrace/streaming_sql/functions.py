@@ -17,6 +17,8 @@ from headrace.streaming_sql.script import Script
 _COMBINATORS: Final = ("If", "Array", "Map", "Distinct", "OrDefault", "OrNull", "ForEach", "ArgMin", "ArgMax")
 _STATES: Final = ("State", "SimpleState", "Merge", "MergeState")
 
+_TAKING: Final = ("If", "OrNull", "OrDefault")
+
 # A rebuilt read model must hold the same rows, so nothing may depend on when, where or in which block a row is read.
 _UNREPEATABLE_NAMES: Final = """
     now now64 nowInBlock nowInBlock64 today yesterday curdate current_date current_timestamp localtimestamp UTCTimestamp
@@ -29,6 +31,13 @@ _UNREPEATABLE_NAMES: Final = """
     runningDifferenceStartingWithFirstValue runningAccumulate runningConcurrency neighbor lagInPartition sleep
     sleepEachRow file filesystemAvailable filesystemCapacity filesystemUnreserved transactionID
 """
+# Aggregates that take what the order of rows gives them: rows that come and go have none.
+_ORDERED_NAMES: Final = """
+    any any_value anyHeavy anyLast any_respect_nulls anyLast_respect_nulls anyRespectNulls anyLastRespectNulls
+    first_value last_value first_value_respect_nulls last_value_respect_nulls deltaSum groupArrayLast
+    groupArrayMovingAvg groupArrayMovingSum groupArraySample exponentialMovingAverage boundingRatio
+"""
+_ORDERED: Final = frozenset(_ORDERED_NAMES.split())
 _UNREPEATABLE: Final = frozenset(_UNREPEATABLE_NAMES.lower().split())
 _LOWER_AGGREGATES: Final = frozenset(name.lower() for name in SQL_AGGREGATES)
 
@@ -44,6 +53,18 @@ def clickhouse_name(call: ast.Call, aggregate_functions: frozenset[str]) -> str:
             return ""
         name = name.removesuffix(combinator)
     return call.name
+
+
+def base_name(function: str) -> str:
+    """`function` without the suffixes that change which values it takes, not what it makes of them: sumOrNullIf."""
+    while suffix := next((each for each in _TAKING if function.endswith(each) and function != each), ""):
+        function = function.removesuffix(suffix)
+    return function
+
+
+def depends_on_order(function: str) -> bool:
+    """Whether the answer of ClickHouse's aggregate `function` is another one when its rows come in another order."""
+    return base_name(function) in _ORDERED
 
 
 def aggregates_in(node: ast.Node, aggregate_functions: frozenset[str]) -> Iterator[ast.Call]:

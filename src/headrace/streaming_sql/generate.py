@@ -1,27 +1,41 @@
 """Definitions to ClickHouse statements: the only module that the rest of the package asks for SQL.
 
 Nothing here runs a statement. Values are server-side parameters: whoever runs a statement made from a `Slice`
-passes `Slice.parameters()` with it. `excluding`, where taken, is a subselect of two columns, LSN and ordinal, of the
-positions to leave out (dead letters), or an empty string.
+passes `Slice.parameters()` with it. `excluding`, where taken, is a subselect of what to leave out (dead letters), or an
+empty string: two columns, LSN and ordinal, of positions; one column of `row_of` where the source is not facts.
+
+`columns` are always the (name, type) pairs that `describe_sql` returned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.streaming_sql import names, stream_sql, table_sql
+from headrace.streaming_sql import mirrored_sql, names, stream_sql, table_sql
 from headrace.streaming_sql.definition import Definition
-from headrace.streaming_sql.selection import settings_clause
+from headrace.streaming_sql.printer import quoted
+from headrace.streaming_sql.selection import (
+    from_clause,
+    qualified,
+    reader,
+    row_of,
+    row_of_image,
+    settings_clause,
+    stored_bookkeeping,
+)
 from headrace.streaming_sql.slice import Slice
 
 
 def describe_sql(definition: Definition, database: str) -> str:
-    """The DESCRIBE that returns name and type of each **stored** column, to hand to `create_sql`.
+    """The DESCRIBE that returns name and type of each **stored** column, to hand to `create_sql`; of a table over rows
+    that change, of what its columns are made of.
 
     ClickHouse checks every name and type of the definition on the way, and answers with an error if one is wrong.
     """
     if definition.kind == "stream":
         return f"DESCRIBE ({stream_sql.select(definition, database, None)})"
+    if definition.reads == "rows":
+        return f"DESCRIBE ({mirrored_sql.describe(definition, database)}{settings_clause()})"
     return f"DESCRIBE ({table_sql.state(definition, database, None)}{settings_clause()})"
 
 
@@ -33,10 +47,12 @@ def output_sql(definition: Definition, database: str) -> str:
 def create_sql(definition: Definition, database: str, columns: Sequence[tuple[str, str]]) -> list[str]:
     """The statements that create the definition's objects, in this order; running them again changes nothing.
 
-    `columns` are the (name, type) pairs that `describe_sql` returned. Raises InvalidSQL for two columns of one name,
-    for a reserved name, and for a column without a type, such as `NULL AS x`.
+    Raises InvalidSQL for two columns of one name, for a reserved name, and for a column without a type, such as
+    `NULL AS x`.
     """
     _check_columns(definition, columns)
+    if definition.reads == "rows":
+        return mirrored_sql.create(definition, database, columns)
     create = stream_sql.create if definition.kind == "stream" else table_sql.create
     return create(definition, database, columns)
 
@@ -65,6 +81,8 @@ def advance_sql(
     """
     if definition.kind == "stream":
         return stream_sql.advance(definition, database, columns, rows, verify=verify, excluding=excluding)
+    if definition.reads == "rows":
+        return mirrored_sql.advance(definition, database, columns, rows, verify=verify, excluding=excluding)
     return table_sql.advance(definition, database, rows, verify=verify, excluding=excluding)
 
 
@@ -79,7 +97,37 @@ def probe_sql(
     """The SELECT of `advance_sql` alone, result thrown away: it fails if a row of the slice cannot be computed."""
     if definition.kind == "stream":
         return stream_sql.probe(definition, database, columns, rows, excluding=excluding)
+    if definition.reads == "rows":
+        return mirrored_sql.probe(definition, database, columns, rows, excluding=excluding)
     return table_sql.probe(definition, database, rows, excluding=excluding)
+
+
+def extent_sql(definition: Definition, database: str, rows: Slice) -> str:
+    """The SELECT of the least and the greatest `row_of` in a slice; of a source that is not facts."""
+    row = row_of(definition)
+    conditions = " AND ".join(rows.conditions(reader(definition), row)) or "1"
+    return f"SELECT min({row}), max({row}) {from_clause(definition, database, rows)} WHERE {conditions}"
+
+
+def images_sql(definition: Definition, database: str, rows: Slice) -> str:
+    """The SELECT of rows of a slice of a source that is not facts, each with its `row_of` as the text `_row`.
+
+    They are as they stand in the change stream, in commit order; of the current rows, as in the table. Parameter
+    `found` holds the hashes of those that are wanted.
+    """
+    source = names.changes(definition.mirrored) if not rows.current else definition.mirrored
+    row = row_of_image("image", content=definition.reads == "rows")
+    between = "" if rows.current else "_batch > {after:UInt64} AND _batch <= {upto:UInt64} AND "
+    order = "" if rows.current else " ORDER BY _lsn, _ordinal"
+    return (
+        f"SELECT image.*, toString({row}) AS {quoted(names.ROW)} FROM {qualified(database, source)} AS image "
+        f"WHERE {between}{row} IN {{found:Array(UInt64)}}{order}"
+    )
+
+
+def forget_sql(definition: Definition, database: str, columns: Sequence[tuple[str, str]]) -> str:
+    """The DELETE of what a table over rows that change keeps of values that are gone; up to batch `upto`."""
+    return mirrored_sql.forget(definition, database, columns)
 
 
 def batch_sql(definition: Definition, database: str, rows: Slice | None = None, *, excluding: str = "") -> str:
@@ -101,7 +149,7 @@ def _check_columns(definition: Definition, columns: Sequence[tuple[str, str]]) -
         problem, hint = "", "Name the columns instead of *, or give one another name with AS."
         if name in seen:
             problem = f'Two columns are called "{name}"'
-        elif definition.kind == "stream" and name in names.HIDDEN:
+        elif definition.kind == "stream" and name in {*names.HIDDEN, *dict(stored_bookkeeping(definition))}:
             problem = f'A column may not be called "{name}"'
         elif "Nothing" in type_:
             problem, hint = f'The column "{name}" has no type', "Give it one: CAST(NULL AS Nullable(String))."

@@ -20,13 +20,43 @@ BOOKKEEPING: Final = ((LSN, "UInt64"), (ORDINAL, "UInt32"), (BATCH, "UInt64"))
 # Columns of a source that `*` does not mean, and that no output column may be called.
 HIDDEN: Final = (LSN, ORDINAL, BATCH, "_type", "_stream", "_version", "_recorded_at")
 
+# What a change stream has beside a mirrored table's columns and the bookkeeping. `_sign` says whether the image is
+# there from now on (+1) or is gone (-1).
+SIGN: Final = "_sign"
+CHANGE: Final = ("_operation", SIGN, "_xid", "_committed_at")
+# In a stream over changes: which row of a position it is, since an update makes two and a TRUNCATE many.
+ROW: Final = "_row"
+
 # In a table's view: the subquery that merges the partial aggregates.
 MERGED: Final = "_merged"
+# In the state of a table over rows that change: how many rows it counts, and which values it counts them for.
+ROWS: Final = "_agg_rows"
+ENTRY: Final = "_agg_entry"
 
 
 def state(table: str) -> str:
     """The ClickHouse table that holds the keys and partial aggregates of a table."""
     return f"{table}__state"
+
+
+def changes(table: str) -> str:
+    """The change stream of a mirrored table."""
+    return f"{table}_changes"
+
+
+def argument(number: int) -> str:
+    """The column of the aggregates' argument `number`, counted from 1, in the state over rows that change."""
+    return f"_agg_arg_{number}"
+
+
+def count(aggregate_column: str) -> str:
+    """The column that counts the values of an aggregate over rows that change."""
+    return aggregate_column.replace("_agg_", "_agg_count_", 1)
+
+
+def total(aggregate_column: str) -> str:
+    """The column that adds up the values of an aggregate over rows that change."""
+    return aggregate_column.replace("_agg_", "_agg_sum_", 1)
 
 
 def aggregate(number: int) -> str:

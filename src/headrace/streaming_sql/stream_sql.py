@@ -8,8 +8,16 @@ from typing import Final
 from headrace.streaming_sql import ast, names
 from headrace.streaming_sql.definition import Definition
 from headrace.streaming_sql.printer import explicit, quoted
-from headrace.streaming_sql.selection import from_clause, qualified, reader, settings_clause, where_clause
-from headrace.streaming_sql.slice import Slice, position_of
+from headrace.streaming_sql.selection import (
+    bookkeeping_values,
+    from_clause,
+    qualified,
+    reader,
+    settings_clause,
+    stored_bookkeeping,
+    where_clause,
+)
+from headrace.streaming_sql.slice import Slice
 
 # Acknowledged inserts survive power loss, and a repeated insert with the same token is dropped.
 STORAGE_SETTINGS: Final = (
@@ -27,7 +35,7 @@ def select(definition: Definition, database: str, rows: Slice | None, excluding:
 def create(definition: Definition, database: str, columns: Sequence[tuple[str, str]]) -> list[str]:
     """The table. Bookkeeping columns are MATERIALIZED because `SELECT *` does not show such columns."""
     parts = [f"{quoted(name)} {type_}" for name, type_ in columns]
-    parts += [f"{quoted(name)} {type_} MATERIALIZED 0" for name, type_ in names.BOOKKEEPING]
+    parts += [f"{quoted(name)} {type_} MATERIALIZED 0" for name, type_ in stored_bookkeeping(definition)]
     parts.append(f"INDEX {quoted(names.BATCH + '_range')} {quoted(names.BATCH)} TYPE minmax GRANULARITY 1")
     order = [explicit(each) for each in definition.order_by] or [quoted(names.LSN), quoted(names.ORDINAL)]
     partition = [explicit(each) for each in definition.partition_by]
@@ -52,11 +60,14 @@ def advance(
     verify: bool,
     excluding: str,
 ) -> str:
-    """Inserts the rows of a slice; with `verify` only those whose position the table does not hold."""
+    """Inserts the rows of a slice; with `verify` only those that the table does not hold."""
     target = qualified(database, definition.name)
-    stored = [name for name, _ in columns] + [name for name, _ in names.BOOKKEEPING]
+    bookkeeping = [name for name, _ in stored_bookkeeping(definition)]
+    stored = [name for name, _ in columns] + bookkeeping
+    known = [name for name in bookkeeping if name != names.BATCH]
+    held = [value for name, value in zip(bookkeeping, bookkeeping_values(definition), strict=True) if name in known]
     missing = (
-        f"{position_of(reader(definition))} NOT IN (SELECT {quoted(names.LSN)}, {quoted(names.ORDINAL)} "
+        f"({', '.join(held)}) NOT IN (SELECT {', '.join(quoted(name) for name in known)} "
         f"FROM {target} WHERE {quoted(names.BATCH)} > {{after:UInt64}})"
     )
     return (
@@ -76,9 +87,8 @@ def probe(
 
 def _rows(definition: Definition, database: str, columns: Sequence[tuple[str, str]], where: str) -> str:
     """The SELECT of the stored columns, bookkeeping last."""
-    source = quoted(reader(definition))
     items = [_item(definition, value, name) for name, value in _named(definition, columns)]
-    items += [f"{source}.{quoted(name)}" for name, _ in names.BOOKKEEPING]
+    items += bookkeeping_values(definition)
     return _select(definition, database, ", ".join(items), where)
 
 
@@ -102,7 +112,8 @@ def _named(definition: Definition, columns: Sequence[tuple[str, str]]) -> list[t
 
 def _item(definition: Definition, value: ast.Expression, name: str) -> str:
     if isinstance(value, ast.Star):
-        hidden = ", ".join(quoted(each) for each in names.HIDDEN)
+        extra = names.CHANGE if definition.reads == "changes" else ()
+        hidden = ", ".join(quoted(each) for each in (*names.HIDDEN, *extra))
         return f"{quoted(value.qualifier or reader(definition))}.* EXCEPT ({hidden})"
     return f"{explicit(value)} AS {quoted(name)}"
 

@@ -115,6 +115,13 @@ EXCLUDED_POSITIONS = (
     "AND target = {target:String} AND status IN ('waiting', 'discarded')"
 )
 
+# The same of rows of mirrored tables, which positions do not tell apart: their hashes, from the lines of the letters.
+EXCLUDED_ROWS = (
+    "SELECT toUInt64OrZero(JSONExtractString(arrayJoin(splitByChar('\\n', raw)), '_row')) "
+    "FROM headrace.dead_letters FINAL WHERE source = {source:String} "
+    "AND target = {target:String} AND status IN ('waiting', 'discarded')"
+)
+
 
 def _str(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode()

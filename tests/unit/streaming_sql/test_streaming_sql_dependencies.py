@@ -50,7 +50,7 @@ def test_independent_definitions_keep_their_order() -> None:
 
 def test_an_unknown_source_is_recognised() -> None:
     error = refusal(stream("a", "WorkoutLoged"))
-    assert error.message == 'There is no event or stream "WorkoutLoged"'
+    assert error.message == 'There is no event, stream or mirrored table "WorkoutLoged"'
     assert error.hint == 'Did you mean "WorkoutLogged"?'
     assert (error.line, error.column) == (1, 34)
     assert "SHOW EVENTS" in refusal(stream("a", "zzz")).hint

@@ -6,6 +6,7 @@ import pytest
 
 from headrace.streaming_sql import ast
 from headrace.streaming_sql.definition import Definition, define
+from headrace.streaming_sql.dependencies import order
 from headrace.streaming_sql.generate import advance_sql, batch_sql, create_sql, drop_sql, probe_sql, targets
 from headrace.streaming_sql.parser import parse
 from headrace.streaming_sql.slice import Slice
@@ -94,3 +95,63 @@ def test_the_batch_query_is_the_plain_select() -> None:
 def test_a_slice_goes_upwards() -> None:
     with pytest.raises(ValueError, match="from 3 to 2"):
         Slice(3, 2)
+
+
+ROWS, CHANGES, OF_CHANGES = order(
+    [
+        defined("CREATE TABLE t AS SELECT SUM(b) AS s, MAX(c) AS m, a FROM orders WHERE b > 0 GROUP BY a"),
+        defined("CREATE STREAM c AS SELECT *, _sign AS sign FROM orders_changes"),
+        defined("CREATE STREAM d AS SELECT sign FROM c"),
+    ],
+    [],
+    ["orders"],
+)
+ROWS_COLUMNS = [
+    ("a", "Date"),
+    ("_agg_arg_1", "Nullable(Int8)"),
+    ("_agg_arg_2", "Float64"),
+    ("_agg_1", "Nullable(Int64)"),
+    ("_agg_2", "Float64"),
+]
+
+
+def test_what_definitions_read_follows_from_the_mirrored_table() -> None:
+    assert [each.reads for each in (ROWS, CHANGES, OF_CHANGES)] == ["rows", "changes", "stream of changes"]
+    assert [each.mirrored for each in (ROWS, CHANGES, OF_CHANGES)] == ["orders"] * 3
+    assert (STREAM.reads, STREAM.mirrored) == ("facts", "")
+
+
+def test_a_table_over_rows_that_change_keeps_signed_sums_and_a_multiset() -> None:
+    state, view = create_sql(ROWS, "d", ROWS_COLUMNS)
+    assert state.startswith(
+        "CREATE TABLE IF NOT EXISTS `d`.`t__state` (`a` Date, `_agg_entry` FixedString(16), "
+        "`_agg_arg_2` SimpleAggregateFunction(any, Float64), `_agg_rows` SimpleAggregateFunction(sum, Int64), "
+        "`_agg_count_1` SimpleAggregateFunction(sum, Int64), `_agg_sum_1` SimpleAggregateFunction(sum, Int256), "
+        "`_batch` SimpleAggregateFunction(max, UInt64)) ENGINE = AggregatingMergeTree ORDER BY (`a`, `_agg_entry`) "
+    )
+    assert "GROUP BY `a`, `_agg_entry` HAVING sum(state.`_agg_rows`) > 0) AS _entries GROUP BY `a`" in view
+    assert "if(sum(_entries.`_agg_count_1`) = 0, NULL, CAST(sum(_entries.`_agg_sum_1`) AS Int64)) AS `_agg_1`" in view
+
+
+def test_rows_that_change_are_read_from_their_changes_with_their_signs() -> None:
+    insert = advance_sql(ROWS, "d", ROWS_COLUMNS, Slice(1, 2), verify=True, excluding="SELECT 1")
+    assert "sum(`orders`.`_sign`) AS `_agg_rows`" in insert
+    assert "sum(ifNull(toInt256(`b`), 0) * if(isNotNull(`b`), `orders`.`_sign`, 0)) AS `_agg_sum_1`" in insert
+    assert "FROM `d`.`orders_changes` AS `orders` WHERE `orders`.`_batch` > {after:UInt64}" in insert
+    assert "sipHash64(tuple(`orders`.* EXCEPT (`_lsn`, " in insert
+    assert "NOT IN (SELECT tuple(tuple(`a`), tuple(`_agg_entry`)) FROM `d`.`t__state` WHERE `_batch` > " in insert
+    filling = advance_sql(ROWS, "d", ROWS_COLUMNS, Slice(0, 2, current=True))
+    assert "sum(1) AS `_agg_rows`" in filling
+    assert "FROM `d`.`orders` AS `orders` WHERE (`b` > 0) GROUP BY" in filling
+
+
+def test_streams_of_changes_tell_the_rows_of_a_position_apart() -> None:
+    first = advance_sql(CHANGES, "d", [("a", "Date"), ("sign", "Int8")], Slice(1, 2), verify=True)
+    row = "sipHash64(tuple(`orders_changes`.*))"
+    assert first.startswith("INSERT INTO `d`.`c` (`a`, `sign`, `_lsn`, `_ordinal`, `_batch`, `_row`) SELECT ")
+    assert (
+        f"(`orders_changes`.`_lsn`, `orders_changes`.`_ordinal`, {row}) NOT IN (SELECT `_lsn`, `_ordinal`, `_row`"
+        in first
+    )
+    second = advance_sql(OF_CHANGES, "d", [("sign", "Int8")], Slice(1, 2), verify=True)
+    assert "(`c`.`_lsn`, `c`.`_ordinal`, `c`.`_row`) NOT IN (SELECT `_lsn`, `_ordinal`, `_row` FROM `d`.`d`" in second
