@@ -48,7 +48,7 @@ LAG_ROWS = 100_000
 WARM_UP_S = 3
 
 LAG_SCRIPTS = {
-    "insert.sql@5": "\\set id random(1, 1000000000000000)\n"
+    "insert.sql@5": "\\set id random(1, 1000000000000)\n"
     f"INSERT INTO narrow VALUES ({LAG_ROWS} + :id::bigint, 'customer', 'a note of some length', 1, 0.25, now()) "
     "ON CONFLICT DO NOTHING;\n",
     "update.sql@4": f"\\set id random(0, {LAG_ROWS} - 1)\n"
