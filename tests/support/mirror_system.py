@@ -6,9 +6,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 
 import psycopg
+from support import fault_domain
 from support.fault_system import Process, System, kill_and_keep, running_system, until
 from support.mirror_oracle import assert_changes_add_up, assert_mirrored, mirror_name
 
@@ -26,7 +28,8 @@ _PROJECT = 'project = "temporary"\n\n[clickhouse]\nport = 0\n\n[http]\nport = 0\
 async def mirroring_system(tables: Sequence[str], **environ: str) -> AsyncIterator[System]:
     """Both databases and a project that mirrors `tables`, names or patterns; no role runs yet."""
     listed = ", ".join(f"'{table}'" for table in tables)
-    async with running_system({"headrace.toml": _PROJECT.format(tables=listed)}, **environ) as system:
+    files = {"headrace.toml": _PROJECT.format(tables=listed), "domain.py": Path(fault_domain.__file__).read_text()}
+    async with running_system(files, **environ) as system:
         yield system
 
 
