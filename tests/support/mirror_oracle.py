@@ -62,10 +62,11 @@ class Content:
         others: dict[Row, list[Row]] = {}
         for row in surplus.elements() if key else ():
             others.setdefault(_of(row, key), []).append(row)
-        for row in sorted(missing, key=_sortable)[:SHOWN_MAX]:
+        for number, row in enumerate(sorted(missing, key=_sortable)):
             there = others.pop(_of(row, key), []) if key else []
-            lines.append(self._changed(row, there[0], key) if there else f"  missing  {self._shown(row)}")
-            lines += [f"  too many {self._shown(again)}" for again in there[1:]]
+            if number < SHOWN_MAX:
+                lines.append(self._changed(row, there[0], key) if there else f"  missing  {self._shown(row)}")
+                lines += [f"  too many {self._shown(again)}" for again in there[1:]]
         left = [row for rows in others.values() for row in rows] if key else list(surplus)
         lines += [f"  too many {self._shown(row)} × {surplus[row]}" for row in sorted(left, key=_sortable)[:SHOWN_MAX]]
         return "\n".join(lines)
@@ -164,6 +165,9 @@ def _source_text(column: Column) -> str:
         case "timestamptz" | "timestamp":
             local = f"{name} AT TIME ZONE 'UTC'" if column.type == "timestamptz" else name
             return f"CASE WHEN isfinite({name}) THEN to_char({local}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {name}::text END"
+        case "bpchar":
+            # A cast would cut the spaces at the end.
+            return f"CASE WHEN {name} IS NOT NULL THEN format('%s', {name}) END"
         case "bytea":
             return f"upper(encode({name}, 'hex'))"
         case "_text" | "_int4" | "_int8" | "_bool" | "_uuid":
