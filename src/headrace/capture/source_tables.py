@@ -97,9 +97,9 @@ class SourceTable:
     """An ordinary table (`kind` r) or a partitioned one with all its leaves (p).
 
     `identity` is the replica identity: d the primary key, i an index, f the whole row, n nothing. `key` are the columns
-    of the primary key or that index, in its order; () when there is none, and for f, which has no index. `columns` are
-    those that logical replication sends, by attnum. `rls`: row level security is on. `rows_estimate` is 0 for a table
-    that was never analyzed.
+    of the primary key or that index, in its order; () when there is none, and for f, which has no index. `primary_key`
+    is () as well when it can be deferred. `columns` are those that logical replication sends, by attnum. `rls`: row
+    level security is on. `rows_estimate` is 0 for a table that was never analyzed.
     """
 
     oid: int

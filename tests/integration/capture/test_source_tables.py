@@ -123,7 +123,7 @@ async def test_the_key_is_that_of_the_replica_identity_in_index_order(database: 
         "whole": ("f", (), ("id",)),
         "nothing": ("n", (), ("id",)),
         "keyless": ("d", (), ()),
-        "deferred": ("d", (), ("id",)),
+        "deferred": ("d", (), ()),
         "events": ("d", (), ()),
     }
     assert [(c.name, c.key, c.not_null) for c in tables["by_key"].columns] == [

@@ -1,6 +1,7 @@
 -- Tables as a mirror needs them. A partitioned table's files are those of its leaves. The columns are those that logical
 -- replication sends: generated ones only when they are stored, and only from 18 on. There a not-null constraint can be
--- declared without having been checked. A key that can be deferred identifies no row, as PostgreSQL sees it.
+-- declared without having been checked. A key that can be deferred identifies no row: two
+-- rows have the same one for a moment when `SET k = k + 1` moves the first before the second.
 WITH leaves AS (
     SELECT t.oid AS root, l.oid, n.nspname AS schema, l.relname AS name, l.relkind AS kind,
            l.relpersistence AS persistence, l.relreplident AS identity, l.relfilenode AS filenode,
@@ -40,7 +41,7 @@ SELECT
     c.relfilenode::bigint AS filenode,
     c.relrowsecurity AS rls,
     coalesce((SELECT names FROM identities i WHERE i.oid = c.oid), '{}') AS key,
-    coalesce((SELECT names FROM keys k WHERE k.oid = c.oid AND k.indisprimary), '{}') AS primary_key,
+    coalesce((SELECT names FROM keys k WHERE k.oid = c.oid AND k.indisprimary AND k.indimmediate), '{}') AS primary_key,
     (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'oid', l.oid::bigint, 'schema', l.schema, 'name', l.name, 'kind', l.kind, 'persistence', l.persistence,
