@@ -57,9 +57,7 @@ class Page:
 class SourceRows:
     """The rows of one table, through one connection. `row_hash` is an expression of type bigint."""
 
-    def __init__(
-        self, connection: Connection, table: SourceTable, key: Sequence[KeyColumn], row_hash: str
-    ) -> None:
+    def __init__(self, connection: Connection, table: SourceTable, key: Sequence[KeyColumn], row_hash: str) -> None:
         self._connection = connection
         self._table = table
         self.key = tuple(key)
@@ -77,18 +75,27 @@ class SourceRows:
         parameters |= {f"after{place}": text for place, text in enumerate(after or ())}
         parameters |= {f"upto{place}": text for place, text in enumerate(upto or ())}
         statement = read_sql("read_page").format(
-            keys=self._keys(), named=self._named(), hash=self._row_hash, table=self._from(), where=where,
-            last=sql.SQL(", ").join(self._texts()), listed=self._listed(listed=listed),
-        )  # fmt: skip
+            keys=self._keys(),
+            named=self._named(),
+            hash=self._row_hash,
+            table=self._from(),
+            where=where,
+            last=sql.SQL(", ").join(self._texts()),
+            listed=self._listed(listed=listed),
+        )
         return await self._read(statement, parameters)
 
     async def by_key(self, keys: Sequence[Key]) -> Page:
         """Those of the rows with these keys that there are, listed in no order."""
         parameters = {f"wanted{place}": [key[place] for key in keys] for place in range(len(self.key))}
         statement = read_sql("read_keyed").format(
-            named=self._named(), hash=self._row_hash, table=self._from(), wanted=self._wanted(), on=self._on(),
+            named=self._named(),
+            hash=self._row_hash,
+            table=self._from(),
+            wanted=self._wanted(),
+            on=self._on(),
             listed=self._listed(listed=True),
-        )  # fmt: skip
+        )
         return await self._read(statement, parameters)
 
     async def whole(self) -> tuple[int, int, int]:
@@ -99,14 +106,19 @@ class SourceRows:
         row = await self._row(statement, {})
         return row["rows"], int(row["total"]), await self._end()
 
-    async def column_hashes(self, keys: Sequence[Key], texts: Sequence[str]) -> dict[Key, list[str | None]]:
-        """For rows with these keys, the md5 of each of the `texts`, expressions over the row; None for NULL."""
+    async def column_hashes(self, keys: Sequence[Key], texts: Sequence[str]) -> dict[Key, list[str]]:
+        """For rows with these keys, the md5 of each of the `texts`, expressions over the row; empty for NULL."""
         parameters = {f"wanted{place}": [key[place] for key in keys] for place in range(len(self.key))}
-        hashes = sql.SQL(", ").join(sql.SQL(f"md5({text.replace('%', '%%')})") for text in texts)
+        hashes = sql.SQL(", ").join(
+            sql.SQL("coalesce(md5({}), '')").format(sql.SQL(text.replace("%", "%%"))) for text in texts
+        )
         statement = read_sql("read_column_hashes").format(
-            key=sql.SQL(", ").join(sql.SQL("format('%%s', {})").format(self._column(each)) for each in self.key),
-            hashes=hashes, table=self._from(), wanted=self._wanted(), on=self._on(),
-        )  # fmt: skip
+            key=sql.SQL(", ").join(sql.SQL(f"wanted.w{place}") for place in range(len(self.key))),
+            hashes=hashes,
+            table=self._from(),
+            wanted=self._wanted(),
+            on=self._on(),
+        )
         async with self._translated():
             rows = await (await self._connection.execute(statement, parameters)).fetchall()
         return {tuple(row["key"]): row["hashes"] for row in rows}
@@ -114,13 +126,12 @@ class SourceRows:
     async def copy_by_key(self, keys: Sequence[Key], columns: Sequence[str]) -> bytes:
         """The rows with these keys as COPY's text format."""
         parameters = {f"wanted{place}": [key[place] for key in keys] for place in range(len(self.key))}
-        listed = sql.SQL(", ").join(sql.SQL("source.{}").format(sql.Identifier(name)) for name in columns)
+        listed = sql.SQL(", ").join(sql.SQL("source.{}").format(_identifier(name)) for name in columns)
         statement = read_sql("copy_keyed").format(
             columns=listed, table=self._from(), wanted=self._wanted(), on=self._on()
         )
-        async with self._translated(), self._connection.cursor() as cursor:
-            async with cursor.copy(statement, parameters) as copy:
-                return b"".join([bytes(piece) async for piece in copy])
+        async with self._translated(), self._connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
+            return b"".join([bytes(piece) async for piece in copy])
 
     async def _read(self, statement: sql.Composed, parameters: dict[str, Any]) -> Page:
         row = await self._row(statement, parameters)
@@ -141,7 +152,11 @@ class SourceRows:
     async def _translated(self) -> AsyncIterator[None]:
         try:
             yield
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction) as error:
+        except (
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.UndefinedFunction,
+        ) as error:
             raise Conflict(
                 f"{self._table.full_name} changed while it was read.", str(error), "Repeat it from the start."
             ) from error
@@ -156,10 +171,10 @@ class SourceRows:
 
     def _from(self) -> sql.Composable:
         only = sql.SQL("ONLY ") if self._table.kind == "r" else sql.SQL("")
-        return sql.SQL("{}{} AS source").format(only, sql.Identifier(self._table.schema, self._table.name))
+        return sql.SQL("{}{} AS source").format(only, _identifier(self._table.schema, self._table.name))
 
     def _column(self, column: KeyColumn) -> sql.Composable:
-        return sql.SQL("source.{}").format(sql.Identifier(column.name))
+        return sql.SQL("source.{}").format(_identifier(column.name))
 
     def _keys(self) -> sql.Composable:
         return sql.SQL(", ").join(self._column(each) for each in self.key)
@@ -210,3 +225,8 @@ async def open_rows(url: str, table: SourceTable, key: Sequence[str], row_hash: 
         cursor = await connection.execute(read_sql("read_key_columns"), {"oid": table.oid, "names": list(key)})
         columns = [KeyColumn(**row) for row in await cursor.fetchall()]
         yield SourceRows(connection, table, columns, row_hash)
+
+
+def _identifier(*names: str) -> sql.Identifier:
+    """For statements with parameters, which take % for one."""
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))

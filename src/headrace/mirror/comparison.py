@@ -97,15 +97,15 @@ class Comparison:
         rows = f"SELECT {mirror_hash(self.shape)} AS h, held._count AS n FROM {self._held()} WHERE held._count > 0"
         return f"SELECT toUInt64(sum(n)), sum(h * n) FROM ({rows})"
 
-    def keys(self, after: Key | None, upto: Key | None, rows_max: int) -> str:
-        """The first keys of a range, in ClickHouse's order."""
+    def keys(self, after: Key | None, upto: Key | None, rows_max: int, *, skipped: int = 0) -> str:
+        """Keys of a range, in ClickHouse's order."""
         names = ", ".join(f"held.{quoted(column.name)}" for column in self.key)
         return (
             f"SELECT {', '.join(self._texts())} FROM {self._held()} WHERE {self.between(after, upto)} "
-            f"ORDER BY {names} LIMIT {rows_max}"
+            f"ORDER BY {names} LIMIT {rows_max} OFFSET {skipped}"
         )
 
-    def differing(self, listed: str, where: str, rows_max: int) -> str:
+    def differing(self, listed: str, where: str) -> str:
         """The rows that are not the same among those `listed` of the source and those that meet a condition here.
 
         Columns: missing, extra or changed; the hash there and here; the texts of the key.
@@ -114,16 +114,15 @@ class Comparison:
         on = " AND ".join(f"there.v{place} = here.v{place}" for place in range(len(self.key)))
         return (
             "SELECT multiIf(NOT here.is_here, 'missing', NOT there.is_there, 'extra', 'changed'), there.h, here.h, "
-            f"{', '.join(texts)} FROM ({self._listed(listed)}) AS there FULL JOIN ({self._here(where)}) AS here ON {on} "
-            f"WHERE NOT here.is_here OR NOT there.is_there OR there.h != here.h LIMIT {rows_max}"
+            f"{', '.join(texts)} FROM ({self._listed(listed)}) AS there "
+            f"FULL JOIN ({self._here(where)}) AS here ON {on} "
+            "WHERE NOT here.is_here OR NOT there.is_there OR there.h != here.h"
         )
 
     def column_hashes(self, keys: Sequence[Key]) -> str:
-        """For rows with these keys: the texts of the key, and the MD5 of each column's text, empty for NULL."""
-        hashes = ", ".join(
-            f"ifNull(lower(hex(MD5({text}))), '')" for text in map(mirror_column, self.shape.columns)
-        )
-        return f"SELECT [{', '.join(self._texts())}], [{hashes}] FROM {self._held()} WHERE {self.among(keys)}"
+        """For rows with these keys: the MD5 of each column's text, empty for NULL."""
+        hashes = ", ".join(f"ifNull(lower(hex(MD5({text}))), '')" for text in map(mirror_column, self.shape.columns))
+        return f"SELECT {hashes} FROM {self._held()} WHERE {self.among(keys)}"
 
     def between(self, after: Key | None, upto: Key | None) -> str:
         """The condition for the keys behind `after` up to and with `upto`; None: no bound."""

@@ -16,8 +16,8 @@ RUNS_KEPT = 10
 """Of each table; what older ones found is forgotten."""
 
 _COLUMNS = (
-    "name, run, revision, stem, generation, state, phase, after_key, rows, missing, extra, changed, unsettled, "
-    "began_at, written_at"
+    "name, run, stem, generation, began_at, state, phase, after_key, rows, missing, extra, changed, unsettled, "
+    "revision, written_at"
 )
 _READ = f"""
 SELECT {_COLUMNS}
@@ -53,6 +53,7 @@ class Verification:
     run: str
     stem: str
     generation: int
+    began_at: datetime
     state: str = RUNNING
     phase: str = ""
     after_key: tuple[str, ...] = ()
@@ -61,9 +62,8 @@ class Verification:
     extra: int = 0
     changed: int = 0
     unsettled: int = 0
-    began_at: datetime = datetime.fromtimestamp(0, UTC)
-    written_at: datetime = datetime.fromtimestamp(0, UTC)
     revision: int = 0
+    written_at: datetime | None = None
 
     @property
     def differences(self) -> int:
@@ -83,9 +83,25 @@ async def read_verifications(clickhouse: ClickHouse, source: str) -> dict[str, V
     """The latest comparison of every table, by its name in ClickHouse."""
     found = {}
     for row in await clickhouse.rows(_READ, {"source": source}):
-        name, run, revision, stem, generation, state, phase, after_key, *counts, began_at, written_at = row
+        name, run, stem, generation, began_at, state, phase, after_key, rows, missing, extra, changed, unsettled = row[
+            :13
+        ]
         found[name] = Verification(
-            name, run, stem, generation, state, phase, tuple(after_key), *counts, _utc(began_at), _utc(written_at), revision
+            name,
+            run,
+            stem,
+            generation,
+            _utc(began_at),
+            state,
+            phase,
+            tuple(after_key),
+            rows,
+            missing,
+            extra,
+            changed,
+            unsettled,
+            revision=row[13],
+            written_at=_utc(row[14]),
         )
     return found
 
