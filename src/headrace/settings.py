@@ -78,6 +78,9 @@ class Mirror(Section):
     copy_bytes_per_s_max: int | None = Field(
         None, ge=1, description="Most that all copies read together; none: no limit."
     )
+    verify_every_h: float | None = Field(
+        None, gt=0, description="Hours after which the worker compares each table with its source again; none: never."
+    )
 
 
 class Settings(Section):

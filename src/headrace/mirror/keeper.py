@@ -17,6 +17,7 @@ from headrace.capture.table_copy import Rewritten
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.copy import Copy
 from headrace.mirror.mirror import Mirror
+from headrace.mirror.repair import Repair
 from headrace.mirror.shape import Shape, mirrored_name, shape_of
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
@@ -91,6 +92,13 @@ class MirrorKeeper:
         self._loader = loader
         self._copy = copy
         self._refill = refill
+        self._repair = Repair(
+            clickhouse=clickhouse,
+            source=source,
+            postgres_url=postgres_url,
+            lock=loader.lock,
+            refill=refill,
+        )
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -275,6 +283,11 @@ class MirrorKeeper:
             case "resync" if table and state != REMOVED:
                 async with self._loader.lock:
                     await table.save(state=COPYING, floor_lsn=0, problem="")
+            case "repair" if table and state == READY:
+                try:
+                    await self._repair.run(table)
+                except Error as error:  # said to who asked; `verify` finds again what was not brought over
+                    return str(error)
             case _:
                 return f"It is {state}."
         log.info("request_carried_out", table=request.name, wish=request.wish)

@@ -14,6 +14,8 @@ from headrace.event_store.migrate import migrate
 from headrace.mirror.copy import Copy
 from headrace.mirror.keeper import MirrorKeeper
 from headrace.mirror.mirror import Mirror
+from headrace.mirror.schedule import Schedule
+from headrace.mirror.verify import Verifier
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
 from headrace.read_models.keeper import Keeper
@@ -131,6 +133,12 @@ class Worker:
             ),
             refill=deployer.refill,
         )
+        self._verifications = Schedule(
+            clickhouse=clickhouse,
+            source=source,
+            verifier=Verifier(clickhouse=clickhouse, source=source, postgres_url=addresses.postgres_url),
+            every_h=settings.mirror.verify_every_h,
+        )
 
     async def run(self) -> None:
         """Resume, then load and keep until cancelled. What fails for good is raised."""
@@ -142,6 +150,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.run())
             group.create_task(self._mirror_keeper.run())
+            group.create_task(self._verifications.run())
             group.create_task(self._load())
 
     async def close(self) -> None:

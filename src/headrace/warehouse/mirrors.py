@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.warehouse.client import DURABLE, ClickHouse
 
 COPYING, READY, PAUSED, QUARANTINED, REMOVED = "copying", "ready", "paused", "quarantined", "removed"
-WISHES = ("add", "remove", "pause", "resume", "resync")
+WISHES = ("add", "remove", "pause", "resume", "resync", "repair")
 
 _READ = """
 SELECT name, revision, generation, schema_name, table_name, oid, state, shape, floor_lsn, filenode, snapshot,

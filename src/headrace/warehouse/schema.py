@@ -16,6 +16,8 @@ _STATEMENTS = (
     "create_mirrors",
     "create_mirror_ranges",
     "create_mirror_requests",
+    "create_mirror_verifications",
+    "create_mirror_differences",
 )
 
 
@@ -36,6 +38,8 @@ async def forget_source(clickhouse: ClickHouse, source: str) -> None:
         "mirrors",
         "mirror_ranges",
         "mirror_requests",
+        "mirror_verifications",
+        "mirror_differences",
         "dead_letters",
         "batches",
         "watermarks",

@@ -1,5 +1,5 @@
--- What somebody asks of a mirrored table: add, remove, pause, resume, resync. The worker carries it out and then writes
--- the request again without a wish. The newest row of a name counts.
+-- What somebody asks of a mirrored table: add, remove, pause, resume, resync, repair. The worker carries it out and then
+-- writes the request again without a wish. The newest row of a name counts.
 CREATE TABLE IF NOT EXISTS headrace.mirror_requests (
     source String,
     name String, -- schema.table in PostgreSQL
