@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headrace.errors import InvalidConfiguration
 
@@ -81,6 +81,12 @@ class Mirror(Section):
     verify_every_h: float | None = Field(
         None, gt=0, description="Hours after which the worker compares each table with its source again; none: never."
     )
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """A variable holds one text: names with commas between them."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class Settings(Section):

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from headrace.cli.connections import open_clickhouse_at
+from headrace.cli.mirror_request import ask_worker
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, print_rows, progress, run
-from headrace.errors import Conflict, Unavailable, Unknown
+from headrace.errors import Unknown
 from headrace.mirror.verify import ROWS_PER_S, Verifier
 from headrace.runtime.databases import open_databases
 from headrace.settings import Settings
-from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.mirrors import (
     READY,
-    REMOVED,
-    MirrorRequest,
     StoredMirror,
     read_mirrors,
-    read_requests,
-    write_request,
 )
 from headrace.warehouse.verifications import (
     CLEAN,
@@ -34,11 +27,8 @@ from headrace.warehouse.verifications import (
     read_differences,
     read_verifications,
 )
-from headrace.warehouse.watermark import read_watermark
 
 SHOWN_MAX: Final = 100
-_WORKER_SILENT_MAX_S: Final = 30.0
-_POLL_S: Final = 0.2
 
 
 def verify(
@@ -86,7 +76,7 @@ async def _verify(
                     repaired = 0
                     if repair and found.state == DIFFERENT:
                         repaired = found.differences
-                        await _repair(clickhouse, settings.project, stored)
+                        await ask_worker(clickhouse, settings.project, _full_name(stored), "repair")
                         found = await verifier.verify_again(stored, found)
                     shown = await read_differences(clickhouse, settings.project, found, rows_max=SHOWN_MAX)
                     results.append(_result(stored, found, shown, repaired))
@@ -97,7 +87,7 @@ async def _verify(
 
 def _choose(mirrors: dict[str, StoredMirror], names: list[str]) -> list[StoredMirror]:
     """The tables that are named; without names those that are ready."""
-    known = {_full_name(each): each for each in mirrors.values() if each.state != REMOVED}
+    known = {_full_name(each): each for each in mirrors.values() if each.in_service}
     if not names:
         for name, each in known.items():
             if each.state != READY:
@@ -111,34 +101,6 @@ def _choose(mirrors: dict[str, StoredMirror], names: list[str]) -> list[StoredMi
             "A table is named with its schema: public.orders.",
         )
     return [known[name] for name in dict.fromkeys(names)]
-
-
-async def _repair(clickhouse: ClickHouse, source: str, stored: StoredMirror) -> None:
-    """Ask the worker to bring the rows over again, and wait until it has."""
-    name = _full_name(stored)
-    if (pending := await _request(clickhouse, source, name)) is not None and pending.wish:
-        raise Conflict(
-            f"{name} cannot be repaired now.", f"The worker is asked to {pending.wish} it.", "Try again then."
-        )
-    await write_request(clickhouse, source, MirrorRequest(name, "repair"))
-    note(f"{name}: the worker brings the rows over again.")
-    began = time.monotonic()
-    while (request := await _request(clickhouse, source, name)) is not None and request.wish:
-        written_at = (await read_watermark(clickhouse, source)).written_at
-        silent_s = (datetime.now(UTC) - written_at).total_seconds()
-        if min(silent_s, time.monotonic() - began) > _WORKER_SILENT_MAX_S:
-            raise Unavailable(
-                "The worker does not answer.",
-                f"It last wrote a watermark at {written_at.isoformat()}.",
-                "Start `headrace worker`: it repairs then. Verify again behind that.",
-            )
-        await asyncio.sleep(_POLL_S)
-    if request is not None and request.answer:
-        raise Conflict(f"{name} was not repaired.", request.answer)
-
-
-async def _request(clickhouse: ClickHouse, source: str, name: str) -> MirrorRequest | None:
-    return next((each for each in await read_requests(clickhouse, source) if each.name == name), None)
 
 
 def _result(stored: StoredMirror, found: Verification, shown: list[Difference], repaired: int) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from headrace.warehouse.definitions import (
 )
 from headrace.warehouse.event_views import columns
 from headrace.warehouse.mirrors import READY as MIRRORED
-from headrace.warehouse.mirrors import REMOVED, read_mirrors
+from headrace.warehouse.mirrors import read_mirrors
 from headrace.warehouse.watermark import read_watermark
 
 WAIT_MAX_S = 600.0
@@ -127,7 +127,7 @@ class _Session:
     async def _mirrors(self) -> dict[str, str]:
         """The mirrored tables and their states."""
         mirrors = await read_mirrors(self._clickhouse, self._settings.project)
-        return {name: each.state for name, each in mirrors.items() if each.state != REMOVED}
+        return {name: each.state for name, each in mirrors.items() if each.in_service}
 
     async def _drop(self, statement: ast.Drop, existing: dict[str, StoredDefinition], *, as_json: bool) -> None:
         name = statement.name.text

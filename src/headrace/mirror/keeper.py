@@ -24,6 +24,7 @@ from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.mirrors import (
     COPYING,
+    GONE,
     PAUSED,
     QUARANTINED,
     READY,
@@ -134,8 +135,10 @@ class MirrorKeeper:
     async def _is_new(self, described: SourceTable) -> bool:
         """Whether a table is not mirrored yet. One that has taken over the name of another is."""
         holder = self._mirror.get(mirrored_name(described.schema, described.name))
-        if holder is None or holder.stored.state == REMOVED:
-            return not any(table.stored.oid == described.oid for table in self._mirror if table.stored.state != REMOVED)
+        if holder is None or holder.stored.state == GONE:
+            return not any(table.stored.oid == described.oid for table in self._mirror if table.stored.in_service)
+        if holder.stored.state == REMOVED:  # until somebody asks for it
+            return False
         if holder.stored.oid == described.oid:
             return False
         renamed = await describe_table(self._url, holder.stored.oid)
@@ -264,7 +267,7 @@ class MirrorKeeper:
         """Do what is asked; the answer is empty, or says why it was not done."""
         schema, _, name = request.name.partition(".")
         table = self._mirror.get(mirrored_name(schema, name))
-        state = table.stored.state if table else REMOVED
+        state = table.stored.state if table and table.stored.in_service else REMOVED
         match request.wish:
             case "add" if state == REMOVED:
                 try:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from headrace.bus.batch import Batch, Changes, Definition, Truncated
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.mirror.evolve import CannotFollow, evolve
-from headrace.mirror.shape import mirrored_name
+from headrace.mirror.shape import Shape, mirrored_name
 from headrace.mirror.statements import quoted
-from headrace.mirror.table import Table
+from headrace.mirror.table import Table, objects_of
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.mirrors import COPYING, PAUSED, QUARANTINED, READY, REMOVED, StoredMirror, read_mirrors
+from headrace.warehouse.mirrors import (
+    COPYING,
+    GONE,
+    PAUSED,
+    QUARANTINED,
+    READY,
+    StoredMirror,
+    read_mirrors,
+    read_ranges,
+)
 from headrace.warehouse.plan import Plan
 from headrace.warehouse.side_by_side import side_by_side
 
@@ -47,7 +56,7 @@ class Mirror:
 
     def names(self) -> set[str]:
         """What the tables are called in ClickHouse, also those that are still copied."""
-        return {table.stored.name for table in self if table.stored.state != REMOVED}
+        return {table.stored.name for table in self if table.stored.in_service}
 
     def is_ready(self, name: str) -> bool:
         """Whether the table is complete, so that something can be built on it."""
@@ -69,8 +78,8 @@ class Mirror:
 
     async def sweep(self) -> None:
         """Drop the tables that nobody needs any more: of earlier generations, and of mirrors that are gone."""
-        kept = {table.stored.stem: table.stored.generation for table in self if table.stored.state != REMOVED}
-        settled = all(table.stored.state in (READY, REMOVED) for table in self)
+        kept = {table.stored.stem: table.stored.generation for table in self if table.stored.in_service}
+        settled = all(table.stored.state == READY for table in self if table.stored.in_service)
         sql = "SELECT name FROM system.tables WHERE database = {database:String} AND match(name, {pattern:String})"
         found = await self._clickhouse.rows(sql, {"database": self._clickhouse.database, "pattern": _BEHIND.pattern})
         for (name,) in found:
@@ -88,13 +97,13 @@ class Mirror:
         """
         old, new_name = table.stored, mirrored_name(schema, name)
         holder = self._tables.get(new_name)
-        if holder is not None and holder.stored.state != REMOVED and holder.stored.oid != old.oid:
+        if holder is not None and holder.stored.in_service and holder.stored.oid != old.oid:
             renamed = await describe_table(self._postgres_url, holder.stored.oid)
             if renamed is not None and (renamed.schema, renamed.name) == (old.schema_name, old.table_name):
                 await self._quarantine(table, f"It exchanged its name with {schema}.{name}.")
                 return
             await self._give_up_name(holder, renamed)
-        await table.save(state=REMOVED)
+        await table.save(state=GONE)
         await table.drop_views()
         earlier = (await read_mirrors(self._clickhouse, self._source)).get(new_name)
         revision = earlier.revision if earlier else 0
@@ -107,7 +116,7 @@ class Mirror:
     async def _give_up_name(self, holder: Table, renamed: SourceTable | None) -> None:
         """The name belongs to another table now: the one that had it goes by its new name, or is gone."""
         if renamed is None:
-            await holder.save(state=REMOVED)
+            await holder.save(state=GONE)
             await holder.drop_views()
         else:
             await self.rename(holder, renamed.schema, renamed.name)
@@ -173,6 +182,33 @@ class Mirror:
     def _find(self, oid: int) -> Table | None:
         """The table that is PostgreSQL's `oid` now; not one that was removed or dropped."""
         for table in self:
-            if table.stored.oid == oid and table.stored.state != REMOVED:
+            if table.stored.oid == oid and table.stored.in_service:
                 return table
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a mirrored table is: `rows` in ClickHouse, versions not merged yet included; `staged` changes that wait;
+    rows and bytes of PostgreSQL's COPY that were brought over.
+    """
+
+    rows: int
+    staged: int
+    copied_rows: int
+    copied_bytes: int
+
+
+async def read_progress(clickhouse: ClickHouse, source: str, stored: StoredMirror) -> Progress:
+    """Ask ClickHouse how far a table is. Raises Unavailable."""
+    shape = Shape.from_json(stored.shape)
+    objects = objects_of(clickhouse.database, stored.name, stored.stem, stored.generation, shape)
+    sql = (
+        "SELECT sumIf(rows, endsWith({rows:String}, concat('`', table, '`'))), "
+        "sumIf(rows, endsWith({staging:String}, concat('`', table, '`'))) "
+        "FROM system.parts WHERE active AND database = {database:String}"
+    )
+    parameters = {"rows": objects.rows, "staging": objects.staging, "database": clickhouse.database}
+    ((rows, staged),) = await clickhouse.rows(sql, parameters)
+    ranges = await read_ranges(clickhouse, source, stored)
+    return Progress(rows, staged, sum(each.rows for each in ranges), sum(each.bytes for each in ranges))

@@ -47,9 +47,8 @@ class Table:
 
     @property
     def objects(self) -> Objects:
-        kind = Objects if self.shape.key else KeylessObjects
         stored = self.stored
-        return kind(self._clickhouse.database, stored.name, stored.stem, stored.generation, self.shape)
+        return objects_of(self._clickhouse.database, stored.name, stored.stem, stored.generation, self.shape)
 
     @property
     def live(self) -> bool:
@@ -165,6 +164,12 @@ class Table:
     async def _run(self, statements: Sequence[str], settings: ClickHouseSettings | None = None) -> None:
         for statement in statements:
             await self._clickhouse.execute(statement, settings=settings)
+
+
+def objects_of(database: str, name: str, stem: str, generation: int, shape: Shape) -> Objects:
+    """What stands in ClickHouse for a mirrored table of this shape."""
+    kind = Objects if shape.key else KeylessObjects
+    return kind(database, name, stem, generation, shape)
 
 
 def _count(rows: pa.Table, kind: int) -> int:

@@ -17,7 +17,7 @@ from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.definitions import READY, read_definitions
 from headrace.warehouse.event_views import columns
 from headrace.warehouse.mirrors import READY as MIRRORED
-from headrace.warehouse.mirrors import REMOVED, read_mirrors
+from headrace.warehouse.mirrors import read_mirrors
 
 
 async def check_statements(project: Project, running: Project, clickhouse: ClickHouse) -> None:
@@ -30,7 +30,7 @@ async def check_statements(project: Project, running: Project, clickhouse: Click
     created = [row for row in stored.values() if row.state == READY]
     others = [each for row in created if row.name not in names for each in define_all(parse(row.statement), aggregates)]
     mirrors = await read_mirrors(clickhouse, project.settings.project)
-    mirrored = [name for name, each in mirrors.items() if each.state != REMOVED]
+    mirrored = [name for name, each in mirrors.items() if each.in_service]
     ordered = order([*others, *definitions], project.domain.events.by_name(), mirrored)
     known = _same_events(project.domain, running.domain) | {row.name for row in created if row.name not in names}
     known |= {each for name in mirrored if mirrors[name].state == MIRRORED for each in (name, changes(name))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle
@@ -115,29 +115,34 @@ class Worker:
             deployer=deployer,
             mirrored=mirror,
         )
-        self._mirror_keeper = MirrorKeeper(
-            clickhouse=clickhouse,
-            source=source,
-            postgres_url=addresses.postgres_url,
-            publication=settings.slot,
-            patterns=settings.mirror.tables,
-            choices=choices,
-            mirror=mirror,
-            loader=loader,
-            copy=Copy(
-                clickhouse=clickhouse,
-                source=source,
-                postgres_url=addresses.postgres_url,
-                workers=settings.mirror.copy_workers,
-                bytes_per_s_max=settings.mirror.copy_bytes_per_s_max,
-            ),
-            refill=deployer.refill,
-        )
+        self._mirror_keeper = self._make_mirror_keeper(choices)
         self._verifications = Schedule(
             clickhouse=clickhouse,
             source=source,
             verifier=Verifier(clickhouse=clickhouse, source=source, postgres_url=addresses.postgres_url),
             every_h=settings.mirror.verify_every_h,
+        )
+
+    def _make_mirror_keeper(self, choices: Mapping[str, Mapping[str, str]]) -> MirrorKeeper:
+        settings, clickhouse, source = self._project.settings, self._clickhouse, self._project.settings.project
+        copy = Copy(
+            clickhouse=clickhouse,
+            source=source,
+            postgres_url=self._postgres_url,
+            workers=settings.mirror.copy_workers,
+            bytes_per_s_max=settings.mirror.copy_bytes_per_s_max,
+        )
+        return MirrorKeeper(
+            clickhouse=clickhouse,
+            source=source,
+            postgres_url=self._postgres_url,
+            publication=settings.slot,
+            patterns=settings.mirror.tables,
+            choices=choices,
+            mirror=self._mirror,
+            loader=self._loader,
+            copy=copy,
+            refill=self._deployer.refill,
         )
 
     async def run(self) -> None:

@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from headrace.warehouse.client import DURABLE, ClickHouse
 
-COPYING, READY, PAUSED, QUARANTINED, REMOVED = "copying", "ready", "paused", "quarantined", "removed"
+COPYING, READY, PAUSED, QUARANTINED = "copying", "ready", "paused", "quarantined"
+# Removed by somebody, and not to come back by itself; gone because PostgreSQL dropped or renamed it.
+REMOVED, GONE = "removed", "gone"
 WISHES = ("add", "remove", "pause", "resume", "resync", "repair")
 
 _READ = """
@@ -63,6 +65,15 @@ class StoredMirror:
     problem: str = ""
     stem: str = ""
     revision: int = 0
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema_name}.{self.table_name}"
+
+    @property
+    def in_service(self) -> bool:
+        """Whether it is mirrored still."""
+        return self.state not in (REMOVED, GONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def test_reactors_still_need_the_events_they_name(project: Path) -> None:
         "class Seen(Event):\n    name: str\n"
         "@reactor('looking')\ndef look(event: Seen) -> None: ...\n"
     )
-    with pytest.raises(InvalidConfiguration, match="domain.py"):
+    with pytest.raises(InvalidConfiguration, match=r"domain\.py"):
         Project.load(Settings.load(project, environ={}))
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from itertools import islice
 from pathlib import Path
+from random import Random
 from threading import Event
 from typing import Any
 
@@ -45,7 +46,8 @@ async def test_it_fills_every_table_migrates_and_goes_on(generator: Any, new_dat
     assert first.migrations == [step.name for step in generator.FORWARD]
     assert first.transactions > 0
     assert "transactions in" in str(first)
-    columns = generator.read_schema(psycopg.connect(url))
+    with psycopg.connect(url) as connection:
+        columns = generator.read_schema(connection)
     assert columns["products.stock"] == "int8"
     assert {"order_status.returned", "baskets.items", "orders.customer_note", "orders.channel"} <= columns.keys()
     assert not {"carts.items", "orders.note", "products.legacy_code"} & columns.keys()
@@ -54,7 +56,9 @@ async def test_it_fills_every_table_migrates_and_goes_on(generator: Any, new_dat
     assert all(count > 0 for table, count in before.items() if table not in ("baskets", "reviews")), before
 
     second = await run(generator, url, seconds=2, rate=0, seed=1, migrate=True)
-    assert second.migrations[:4] == ["rename table baskets to carts", *(step.name for step in generator.BACK[1:])]
+    assert second.migrations[0] == "rename table baskets to carts"
+    assert len(second.migrations) == len(first.migrations)
+    assert not {"widen products.stock to bigint", "create table reviews"} & set(second.migrations)
     after = await counts(url)
     assert after["orders"] > before["orders"]
     assert after["reviews"] > before["reviews"]
@@ -64,13 +68,12 @@ async def test_it_fills_every_table_migrates_and_goes_on(generator: Any, new_dat
 async def test_every_action_finds_something_to_do(generator: Any, new_database: NewDatabase) -> None:
     url = await new_database()
     await run(generator, url, seconds=0.5, rate=0, migrate=True)
-    shop = generator.Shop(psycopg.connect(url, autocommit=True), generator.Random(1), {})
-    shop.schema = generator.read_schema(shop.connection)
     did = dict.fromkeys(generator.ACTIONS, False)
-    for action in [*generator.ACTIONS] * 20:
-        with shop.connection.transaction():
-            did[action] |= action(shop)
-    shop.connection.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        shop = generator.Shop(connection, Random(1), generator.read_schema(connection))
+        for action in [*generator.ACTIONS] * 20:
+            with connection.transaction():
+                did[action] |= action(shop)
     assert [action.__name__ for action, done in did.items() if not done] == ["abandon_checkout"]
 
 

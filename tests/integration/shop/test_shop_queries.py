@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ async def url(generator: Any, new_database: Callable[[], Awaitable[str]]) -> str
 
 
 @pytest.fixture
-async def executor(clickhouse: ClickHouse, url: str) -> AsyncIterator[Executor]:
+async def executor(clickhouse: ClickHouse, url: str) -> Executor:
     await create_schema(clickhouse)
     for statement in TABLES.read_text().split("\n;\n"):
         await clickhouse.execute(statement)
@@ -46,7 +46,7 @@ async def executor(clickhouse: ClickHouse, url: str) -> AsyncIterator[Executor]:
         for table, columns in copied:
             await copy(connection, clickhouse, str(table), list(columns))
     watermarks = WatermarkReader(clickhouse=clickhouse, source="shop")
-    yield Executor(clickhouse=clickhouse, watermarks=watermarks, limits=Limits())
+    return Executor(clickhouse=clickhouse, watermarks=watermarks, limits=Limits())
 
 
 async def copy(
@@ -91,13 +91,13 @@ async def test_every_query_answers(executor: Executor) -> None:
             "refunds_per_week",
             "SELECT date_trunc('week', placed_at, 'UTC')::date::text, sum(total)::float8,"
             " sum(coalesce(given, 0))::float8, round(100 * sum(coalesce(given, 0)) / sum(total), 2)::float8"
-            " FROM shop.orders LEFT JOIN (SELECT order_id, sum(amount) AS given FROM shop.refunds GROUP BY 1) AS refunds"
-            " USING (order_id) WHERE status <> 'cancelled' GROUP BY 1 ORDER BY 1",
+            " FROM shop.orders LEFT JOIN"
+            " (SELECT order_id, sum(amount) AS given FROM shop.refunds GROUP BY 1) AS refunds USING (order_id) WHERE status <> 'cancelled' GROUP BY 1 ORDER BY 1",
         ),
         (
             "top_products",
-            "SELECT sku, name, sum(quantity), sum(amount)::float8 FROM shop.order_lines JOIN shop.orders USING (order_id)"
-            " JOIN shop.products USING (sku) WHERE status <> 'cancelled' GROUP BY 1, 2 ORDER BY 4 DESC, 1 LIMIT 10",
+            "SELECT sku, name, sum(quantity), sum(amount)::float8 FROM shop.order_lines"
+            " JOIN shop.orders USING (order_id) JOIN shop.products USING (sku) WHERE status <> 'cancelled' GROUP BY 1, 2 ORDER BY 4 DESC, 1 LIMIT 10",
         ),
     ],
 )
