@@ -56,7 +56,8 @@ async def plant(clickhouse: ClickHouse, table: Table, where: str, changes: str =
     names = ", ".join(quoted(column.name) for column in objects.shape.columns)
     await clickhouse.execute(
         f"INSERT INTO {objects.rows} ({names}, _version, _is_deleted) "
-        f"SELECT {names}, _version + 1, {int(deleted)} FROM (SELECT {replaced} FROM (SELECT * FROM {objects.rows} FINAL WHERE {where}))"
+        f"SELECT {names}, _version + 1, {int(deleted)} "
+        f"FROM (SELECT {replaced} FROM (SELECT * FROM {objects.rows} FINAL WHERE {where}))"
     )
 
 

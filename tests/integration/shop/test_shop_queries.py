@@ -92,12 +92,14 @@ async def test_every_query_answers(executor: Executor) -> None:
             "SELECT date_trunc('week', placed_at, 'UTC')::date::text, sum(total)::float8,"
             " sum(coalesce(given, 0))::float8, round(100 * sum(coalesce(given, 0)) / sum(total), 2)::float8"
             " FROM shop.orders LEFT JOIN"
-            " (SELECT order_id, sum(amount) AS given FROM shop.refunds GROUP BY 1) AS refunds USING (order_id) WHERE status <> 'cancelled' GROUP BY 1 ORDER BY 1",
+            " (SELECT order_id, sum(amount) AS given FROM shop.refunds GROUP BY 1) AS refunds USING (order_id)"
+            " WHERE status <> 'cancelled' GROUP BY 1 ORDER BY 1",
         ),
         (
             "top_products",
             "SELECT sku, name, sum(quantity), sum(amount)::float8 FROM shop.order_lines"
-            " JOIN shop.orders USING (order_id) JOIN shop.products USING (sku) WHERE status <> 'cancelled' GROUP BY 1, 2 ORDER BY 4 DESC, 1 LIMIT 10",
+            " JOIN shop.orders USING (order_id) JOIN shop.products USING (sku)"
+            " WHERE status <> 'cancelled' GROUP BY 1, 2 ORDER BY 4 DESC, 1 LIMIT 10",
         ),
     ],
 )
