@@ -52,12 +52,13 @@ async def plant(clickhouse: ClickHouse, table: Table, where: str, changes: str =
     Their version stays as low as that of a change that is long applied.
     """
     objects = table.objects
+    # Chosen first, changed then: a condition must not see the new values.
+    chosen = f"(SELECT * FROM {objects.rows} FINAL WHERE {where})"
     replaced = f"* REPLACE ({changes})" if changes else "*"
     names = ", ".join(quoted(column.name) for column in objects.shape.columns)
     await clickhouse.execute(
         f"INSERT INTO {objects.rows} ({names}, _version, _is_deleted) "
-        f"SELECT {names}, _version + 1, {int(deleted)} "
-        f"FROM (SELECT {replaced} FROM (SELECT * FROM {objects.rows} FINAL WHERE {where}))"
+        f"SELECT {names}, _version + 1, {int(deleted)} FROM (SELECT {replaced} FROM {chosen})"
     )
 
 

@@ -110,14 +110,7 @@ class Comparison:
 
         Columns: missing, extra or changed; the hash there and here; the texts of the key.
         """
-        texts = [f"if(there.is_there, there.k{place}, here.k{place})" for place in range(len(self.key))]
-        on = " AND ".join(f"there.v{place} = here.v{place}" for place in range(len(self.key)))
-        return (
-            "SELECT multiIf(NOT here.is_here, 'missing', NOT there.is_there, 'extra', 'changed'), there.h, here.h, "
-            f"{', '.join(texts)} FROM ({self._listed(listed)}) AS there "
-            f"FULL JOIN ({self._here(where)}) AS here ON {on} "
-            "WHERE NOT here.is_here OR NOT there.is_there OR there.h != here.h"
-        )
+        return self._joined(self._listed(listed), where)
 
     def column_hashes(self, keys: Sequence[Key]) -> str:
         """For rows with these keys: the MD5 of each column's text, empty for NULL."""
@@ -136,28 +129,107 @@ class Comparison:
 
     def among(self, keys: Sequence[Key]) -> str:
         """The condition for the keys of a list."""
-        lines = "\n".join(json.dumps([*key, "0"]) for key in keys)
-        return self.among_listed(lines)
-
-    def among_listed(self, listed: str) -> str:
-        """The condition for the keys of a list as the source gives it."""
         names = ", ".join(f"held.{quoted(column.name)}" for column in self.key)
-        values = ", ".join(f"assumeNotNull(v{place})" for place in range(len(self.key)))
-        known = " AND ".join(f"isNotNull(v{place})" for place in range(len(self.key)))
-        return f"({names}) IN (SELECT {values} FROM ({self._listed(listed)}) WHERE {known})"
+        return f"({names}) IN (SELECT {self._known_values()} FROM ({self._keys(keys)}) WHERE {self._known()})"
 
-    def tombstones(self, keys: Sequence[Key], version: int) -> str:
-        """Marks the rows with these keys as deleted."""
-        lines = "\n".join(json.dumps([*key, "0"]) for key in keys)
+    def tombstones(self, version: int) -> str:
+        """Marks the rows as deleted whose keys are its data, as `listed_keys` gives them."""
         names = ", ".join(quoted(column.name) for column in self.key)
-        values = ", ".join(f"assumeNotNull(v{place})" for place in range(len(self.key)))
-        known = " AND ".join(f"isNotNull(v{place})" for place in range(len(self.key)))
         return (
             f"INSERT INTO {self.objects.rows} ({names}, _version, _is_deleted) "
-            f"SELECT {values}, toUInt128('{version}'), 1 FROM ({self._listed(lines)}) WHERE {known}"
+            f"SELECT {self._known_values()}, toUInt128('{version}'), 1 FROM ({self._given()}) WHERE {self._known()} "
+            "FORMAT JSONCompactEachRow"
         )
 
+    # by way of a table of what the source listed
+
+    @property
+    def _compared(self) -> str:
+        objects = self.objects
+        return f"{quoted(objects.database)}.{quoted(f'{objects.stem}__compared_{objects.generation}')}"
+
+    def make_compared(self) -> str:
+        """Makes the table that takes what the source listed, in the order of the rows; a partition for each run."""
+        columns = [f"{quoted(column.name)} {column.declared(key=True)}" for column in self.key]
+        texts = [f"_compared_k{place} String" for place in range(len(self.key))]
+        return (
+            f"CREATE TABLE IF NOT EXISTS {self._compared} (_compared_run String, _compared_h Int64, "
+            f"{', '.join([*columns, *texts])}) ENGINE = ReplacingMergeTree PARTITION BY _compared_run "
+            f"ORDER BY ({', '.join(quoted(column.name) for column in self.key)})"
+        )
+
+    def compared_runs(self) -> str:
+        return f"SELECT DISTINCT _compared_run FROM {self._compared}"
+
+    def drop_compared(self, run: str) -> str:
+        """Forgets what the source listed in one run."""
+        return f"ALTER TABLE {self._compared} DROP PARTITION '{escaped(run)}'"
+
+    def keep_listed(self, run: str) -> str:
+        """Puts rows that the source listed, which are its data, into that table. Repeating it adds nothing."""
+        names = ", ".join(quoted(column.name) for column in self.key)
+        texts = ", ".join(f"_compared_k{place}" for place in range(len(self.key)))
+        return (
+            f"INSERT INTO {self._compared} (_compared_run, _compared_h, {names}, {texts}) "
+            f"SELECT '{escaped(run)}', h, {self._known_values()}, {self._numbered('k')} "
+            f"FROM ({self._given()}) WHERE {self._known()} FORMAT JSONCompactEachRow"
+        )
+
+    def not_kept(self, listed: str) -> str:
+        """Those of the listed rows whose key no row here can have; columns as in `differing`."""
+        source = f"({self._listed(listed)}) WHERE NOT ({self._known()})"
+        return f"SELECT 'missing', h, toInt64(0), {self._numbered('k')} FROM {source}"
+
+    def part_end(self, run: str, after: Key | None, rows_max: int) -> str:
+        """The key up to which neither side has more than so many rows behind `after`; no row: there are no more."""
+        names = ", ".join(f"held.{quoted(column.name)}" for column in self.key)
+        values = ", ".join(f"held.{quoted(column.name)} AS o{place}" for place, column in enumerate(self.key))
+        texts = ", ".join(f"{text} AS k{place}" for place, text in enumerate(self._texts()))
+        ends = [
+            f"(SELECT {values}, {texts} FROM {source} AND {self.between(after, None)} "
+            f"ORDER BY {names} LIMIT 1 OFFSET {rows_max})"
+            for source in (f"{self._held()} WHERE 1", self._held_compared(run))
+        ]
+        return f"SELECT {self._numbered('k')} FROM ({' UNION ALL '.join(ends)}) ORDER BY {self._numbered('o')} LIMIT 1"
+
+    def differing_part(self, run: str, after: Key | None, upto: Key | None) -> str:
+        """What differs between that table and the rows in a range; columns as in `differing`."""
+        between = self.between(after, upto)
+        texts = ", ".join(f"held._compared_k{place} AS k{place}" for place in range(len(self.key)))
+        there = (
+            f"SELECT {self._held_values()}, {texts}, held._compared_h AS h, true AS is_there "
+            f"FROM {self._held_compared(run)} AND {between}"
+        )
+        return self._joined(there, between)
+
+    def _held_compared(self, run: str) -> str:
+        return f"{self._compared} AS held FINAL WHERE held._compared_run = '{escaped(run)}'"
+
     # parts
+
+    def _joined(self, there: str, where: str) -> str:
+        texts = [f"if(there.is_there, there.k{place}, here.k{place})" for place in range(len(self.key))]
+        on = " AND ".join(f"there.v{place} = here.v{place}" for place in range(len(self.key)))
+        return (
+            "SELECT multiIf(NOT here.is_here, 'missing', NOT there.is_there, 'extra', 'changed'), there.h, here.h, "
+            f"{', '.join(texts)} FROM ({there}) AS there FULL JOIN ({self._here(where)}) AS here ON {on} "
+            "WHERE NOT here.is_here OR NOT there.is_there OR there.h != here.h"
+        )
+
+    def _known(self) -> str:
+        return " AND ".join(f"isNotNull(v{place})" for place in range(len(self.key)))
+
+    def _known_values(self) -> str:
+        return ", ".join(f"assumeNotNull(v{place})" for place in range(len(self.key)))
+
+    def _numbered(self, prefix: str) -> str:
+        return ", ".join(f"{prefix}{place}" for place in range(len(self.key)))
+
+    def _held_values(self) -> str:
+        return ", ".join(
+            f"CAST(held.{quoted(column.name)}, '{escaped(_plain(column))}') AS v{place}"
+            for place, column in enumerate(self.key)
+        )
 
     def _narrowed(self, names: Sequence[str], after: Key | None, upto: Key | None) -> list[str]:
         """What the index can use: the columns that both bounds have in common, and the bounds of the next one."""
@@ -179,32 +251,41 @@ class Comparison:
         return f"{self.objects.rows} AS held FINAL"
 
     def _here(self, where: str) -> str:
-        values = ", ".join(
-            f"CAST(held.{quoted(column.name)}, '{escaped(_plain(column))}') AS v{place}"
-            for place, column in enumerate(self.key)
-        )
         texts = ", ".join(f"{text} AS k{place}" for place, text in enumerate(self._texts()))
         return (
-            f"SELECT {values}, {texts}, {mirror_hash(self.shape)} AS h, true AS is_here "
+            f"SELECT {self._held_values()}, {texts}, {mirror_hash(self.shape)} AS h, true AS is_here "
             f"FROM {self._held()} WHERE {where}"
         )
 
+    def _keys(self, keys: Sequence[Key]) -> str:
+        return self._listed(listed_keys(keys))
+
     def _listed(self, listed: str) -> str:
         """The rows that the source listed, or the keys of a list, with values as they are here."""
-        structure = ", ".join([*(f"k{place} Nullable(String)" for place in range(len(self.key))), "h Int64"])
+        return self._typed(f"format(JSONCompactEachRow, '{escaped(self._structure())}', '{escaped(listed)}')")
+
+    def _given(self) -> str:
+        """The same, of the data of an INSERT."""
+        return self._typed(f"(SELECT * FROM input('{escaped(self._structure())}'))")
+
+    def _typed(self, source: str) -> str:
         values = ", ".join(
-            f"CAST({self._value(column, f'k{place}')}, '{escaped(_plain(column))}') AS v{place}"
+            f"CAST({column.target.value(f'given.k{place}')}, '{escaped(_plain(column))}') AS v{place}"
             for place, column in enumerate(self.key)
         )
-        texts = ", ".join(f"assumeNotNull(k{place}) AS k{place}" for place in range(len(self.key)))
-        source = f"format(JSONCompactEachRow, '{structure}', '{escaped(listed)}')"
-        return f"SELECT {values}, {texts}, h, true AS is_there FROM {source} AS given"
+        texts = ", ".join(f"assumeNotNull(given.k{place}) AS k{place}" for place in range(len(self.key)))
+        return f"SELECT {values}, {texts}, given.h AS h, true AS is_there FROM {source} AS given"
 
-    def _value(self, column: Column, text: str) -> str:
-        return column.target.value(f"given.{text}")
+    def _structure(self) -> str:
+        return ", ".join([*(f"k{place} Nullable(String)" for place in range(len(self.key))), "h Int64"])
 
     def _texts(self) -> list[str]:
         return [_key_text(column) for column in self.key]
+
+
+def listed_keys(keys: Sequence[Key]) -> str:
+    """Keys as the source lists rows: a JSON array for each, a line each; without hashes."""
+    return "\n".join(json.dumps([*key, "0"]) for key in keys)
 
 
 def _key_text(column: Column) -> str:

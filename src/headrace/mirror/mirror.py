@@ -30,7 +30,7 @@ from headrace.warehouse.side_by_side import side_by_side
 log = logger(__name__)
 
 
-_BEHIND = re.compile(r"(.+)__(?:rows|changes|staging)_(\d+)")
+_BEHIND = re.compile(r"(.+)__(?:rows|changes|staging|compared)_(\d+)")
 
 
 class Mirror:

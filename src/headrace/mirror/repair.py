@@ -25,9 +25,10 @@ from headrace.capture.table_rows import Key, SourceRows, open_rows
 from headrace.errors import Conflict, Unavailable
 from headrace.events.position import Position
 from headrace.mirror.column_type import SETTINGS
-from headrace.mirror.comparison import Comparison, comparable_by_key, source_hash
+from headrace.mirror.comparison import Comparison, comparable_by_key, listed_keys, source_hash
 from headrace.mirror.statements import copied_version
 from headrace.mirror.table import Table
+from headrace.mirror.two_sides import in_pieces
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse
 from headrace.warehouse.verifications import Verification, read_differences, read_verifications
@@ -113,16 +114,10 @@ class Repair:
                 parameters = {"source": self._source, "target": table.stored.name, "lsn": floor_lsn}
                 await self._insert(objects.copied_letters(), copied, parameters)
             # Last, and lower: nobody may see a row gone that is there.
-            tombstones = Comparison(objects).tombstones(keys, copied_version(floor_lsn) - 1)
-            await self._clickhouse.execute(tombstones, settings={**DURABLE, "max_query_size": 64 << 20, **_attempt()})
+            tombstones = Comparison(objects).tombstones(copied_version(floor_lsn) - 1)
+            await self._insert(tombstones, listed_keys(keys).encode())
 
     async def _insert(self, sql: str, rows: bytes, parameters: dict[str, object] | None = None) -> int:
-        async def chunks() -> AsyncIterator[bytes]:
-            yield rows
-
-        settings = {**DURABLE, **SETTINGS, **_attempt()}
-        return await self._clickhouse.insert_select(sql, chunks(), parameters, settings=settings)
-
-
-def _attempt() -> dict[str, str]:
-    return {"insert_deduplication_token": str(uuid4())}
+        # The driver repeats an insert by itself when the connection breaks.
+        settings = {**DURABLE, **SETTINGS, "insert_deduplication_token": str(uuid4())}
+        return await self._clickhouse.insert_select(sql, in_pieces(rows), parameters, settings=settings)

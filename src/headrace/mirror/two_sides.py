@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
+from uuid import uuid4
 
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.capture.table_rows import SourceRows, open_rows
@@ -27,6 +28,7 @@ from headrace.warehouse.watermark import WatermarkReader
 ATTEMPTS_MAX: Final = 6
 ATTEMPT_PAUSE_S: Final = 0.3
 KEYS_AT_ONCE: Final = 1000
+PIECE_BYTES: Final = 1 << 20
 # A statement can hold the keys of a whole range; ClickHouse reads 256 KiB of one unless it is told otherwise.
 _SETTINGS: Final = {"max_query_size": 256 << 20}
 
@@ -73,10 +75,6 @@ class TwoSides:
         """All rows of the mirror."""
         return await self._total(self.comparison.whole())
 
-    async def keys(self, after: Key | None, rows_max: int) -> list[Key]:
-        """The keys behind one in the mirror, in its order."""
-        return [tuple(row) for row in await self._ask(self.comparison.keys(after, None, rows_max))]
-
     async def nth_key(self, after: Key | None, upto: Key | None, place: int) -> Key | None:
         """The key at a place, counted from 0, of a range of the mirror."""
         rows = await self._ask(self.comparison.keys(after, upto, 1, skipped=place))
@@ -84,8 +82,33 @@ class TwoSides:
 
     async def differing(self, listed: str, where: str) -> dict[Key, Seen]:
         """What differs between rows that the source listed and those of the mirror that meet a condition."""
-        found = await self._ask(self.comparison.differing(listed, where))
-        return {tuple(key): (kind, there, here) for kind, there, here, *key in found}
+        return await self._seen(self.comparison.differing(listed, where))
+
+    async def begin_compared(self, run: str, *, anew: bool) -> None:
+        """Make room for what the source will list, and forget what other runs left; `anew`: this one as well."""
+        await self._clickhouse.execute(self.comparison.make_compared())
+        for (other,) in await self._ask(self.comparison.compared_runs()):
+            if other != run or anew:
+                await self.drop_compared(other)
+
+    async def drop_compared(self, run: str) -> None:
+        await self._clickhouse.execute(self.comparison.drop_compared(run))
+
+    async def keep_listed(self, run: str, listed: str) -> dict[Key, Seen]:
+        """Keep rows that the source listed, to be compared later; gives those that the mirror cannot hold."""
+        settings = {"insert_deduplication_token": str(uuid4())}
+        data = in_pieces(listed.encode())
+        await self._clickhouse.insert_select(self.comparison.keep_listed(run), data, settings=settings)
+        return await self._seen(self.comparison.not_kept(listed))
+
+    async def part_end(self, run: str, after: Key | None, rows_max: int) -> Key | None:
+        """Where the part ends, behind `after`, that has so many rows on each side at most; None: at the end."""
+        rows = await self._ask(self.comparison.part_end(run, after, rows_max))
+        return tuple(rows[0]) if rows else None
+
+    async def differing_part(self, run: str, after: Key | None, upto: Key | None) -> dict[Key, Seen]:
+        """What differs between the rows that were kept and those of the mirror, in one part."""
+        return await self._seen(self.comparison.differing_part(run, after, upto))
 
     async def settle(self, seen: dict[Key, Seen]) -> list[Difference]:
         """Look at rows that differed again, until each is the same, or different for good, or out of patience."""
@@ -133,6 +156,9 @@ class TwoSides:
             named.append(replace(each, columns=tuple(column.name for column, one, two in pairs if one != two)))
         return named
 
+    async def _seen(self, statement: str) -> dict[Key, Seen]:
+        return {tuple(key): (kind, there, here) for kind, there, here, *key in await self._ask(statement)}
+
     async def _total(self, statement: str) -> Total:
         ((rows, total),) = await self._ask(statement)
         return int(rows), int(total) % MODULUS
@@ -155,6 +181,12 @@ async def open_two_sides(
             TwoSides(clickhouse=clickhouse, source=source, stored=stored, rows=rows, wait_max_s=wait_max_s),
             described,
         )
+
+
+async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
+    """The data of an insert."""
+    for begin in range(0, len(data), PIECE_BYTES):
+        yield data[begin : begin + PIECE_BYTES]
 
 
 def chunks(keys: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:

@@ -1,8 +1,8 @@
 """Verify: compares a mirrored table with its source while both are live. Nothing here writes to either.
 
 A table whose key has one order on both sides is compared in ranges, by counts and sums of hashes; only a range that
-differs is looked at row by row. Any other table with a key is read on each side in that side's order, and looked up on
-the other one. A table without a key is compared as a whole.
+differs is looked at row by row. Of any other table with a key, the keys and hashes of the source are first put beside
+the rows in ClickHouse, and compared there in ClickHouse's order. A table without a key is compared as a whole.
 """
 
 from __future__ import annotations
@@ -37,16 +37,14 @@ from headrace.warehouse.verifications import (
 )
 
 RANGE_ROWS: Final = 20_000
-LOOKED_UP_ROWS: Final = 5_000
-"""Of a page whose keys travel."""
 ROWS_PER_S: Final = 200_000
 AHEAD: Final = 8
 """Ranges that are read while earlier ones wait for the watermark."""
 WAIT_MAX_S: Final = 60.0
 COLUMNS_NAMED_MAX: Final = 100
 SAVE_EVERY_S: Final = 2.0
-# The ways to compare, which are also the phases of a comparison: the last two follow each other.
-RANGES, WHOLE, SOURCE, MIRROR = "ranges", "whole", "source", "mirror"
+# The ways to compare, which are also the phases of a comparison. SOURCE and MIRROR follow each other.
+RANGES, WHOLE, SOURCE, MIRROR, DONE = "ranges", "whole", "source", "mirror", "done"
 
 Item = TypeVar("Item")
 
@@ -190,7 +188,6 @@ class _Run:
         self._progress = progress
         self._rows_per_s = rows_per_s
         self._range_rows = range_rows
-        self._looked_up_rows = min(range_rows, LOOKED_UP_ROWS)
 
     async def carry_out(self) -> Verification:
         shape = self._sides.comparison.shape
@@ -201,21 +198,22 @@ class _Run:
             way = RANGES
         await self._progress.save(RUNNING)
         try:
-            match way:
-                case "ranges":
-                    await _ahead(self._ranges(), self._check_range)
-                case "whole":
-                    await self._check_whole()
-                case _:
-                    if self._progress.verification.phase != MIRROR:
-                        await _ahead(self._source_pages(), self._check_source_page)
-                        await self._progress.note([], rows=0, phase=MIRROR, after=())
-                    await self._check_mirror_pages()
+            if self._progress.verification.phase != DONE:
+                await self._compare(way)
+            await self._progress.note([], rows=0, phase=DONE, after=())
             await self._sides.check_same()
         except BaseException:
             await self._progress.save(STOPPED)
             raise
         return await self._progress.finish()
+
+    async def _compare(self, way: str) -> None:
+        if way == RANGES:
+            await _ahead(self._ranges(), self._check_range)
+        elif way == WHOLE:
+            await self._check_whole()
+        else:
+            await self._check_beside()
 
     async def look_again(self, earlier: Verification) -> Verification:
         if not comparable_by_key(self._sides.comparison.shape):
@@ -245,7 +243,7 @@ class _Run:
         seen: dict[Key, tuple[str, int, int]] = {}
         if await self._sides.total(range_.after, range_.upto) != (page.rows, page.total % MODULUS):
             seen = await self._examine(range_.after, range_.upto)
-        await self._conclude(seen, rows=page.rows, phase=RANGES, after=range_.upto or ())
+        await self._conclude(seen, rows=page.rows, phase=RANGES if range_.upto else DONE, after=range_.upto or ())
 
     async def _examine(self, after: Key | None, upto: Key | None) -> dict[Key, tuple[str, int, int]]:
         """What differs in a range, which the mirror may have far more rows in than the source: part by part."""
@@ -260,35 +258,38 @@ class _Run:
             if end is None:
                 return seen
 
-    # by looking up
+    # beside each other in ClickHouse
+
+    async def _check_beside(self) -> None:
+        run = self._progress.verification.run
+        if self._progress.verification.phase != MIRROR:
+            await self._sides.begin_compared(run, anew=not self._progress.verification.after_key)
+            await _ahead(self._source_pages(), self._keep_page)
+            await self._progress.note([], rows=0, phase=MIRROR, after=())
+        end: Key | None = self._progress.verification.after_key or None
+        while True:
+            begin, end = end, await self._sides.part_end(run, end, self._range_rows)
+            seen = await self._sides.differing_part(run, begin, end)
+            await self._conclude(seen, rows=0, phase=MIRROR if end else DONE, after=end or ())
+            if end is None:
+                break
+        await self._sides.drop_compared(run)
 
     async def _source_pages(self) -> AsyncIterator[Page]:
         after: Key | None = self._progress.verification.after_key or None
         pace = _Pace(self._rows_per_s)
         while True:
-            page = await self._sides.rows.page(after, None, rows_max=self._looked_up_rows, listed=True)
+            page = await self._sides.rows.page(after, None, rows_max=self._range_rows, listed=True)
             if page.last is None:
                 return
             yield page
             after = page.last
             await pace.wait(page.rows)
 
-    async def _check_source_page(self, page: Page) -> None:
-        """Rows that the mirror misses or has otherwise."""
+    async def _keep_page(self, page: Page) -> None:
         await self._sides.reach(page.end_lsn)
-        seen = await self._sides.differing(page.listed, self._sides.comparison.among_listed(page.listed))
+        seen = await self._sides.keep_listed(self._progress.verification.run, page.listed)
         await self._conclude(seen, rows=page.rows, phase=SOURCE, after=page.last or ())
-
-    async def _check_mirror_pages(self) -> None:
-        """Rows that only the mirror has. What is changed has been found already, unless it changed since."""
-        after: Key | None = self._progress.verification.after_key or None
-        pace = _Pace(self._rows_per_s)
-        while keys := await self._sides.keys(after, self._looked_up_rows):
-            seen = await self._sides.look_at(keys)
-            extra = {key: how for key, how in seen.items() if how[0] == "extra"}
-            after = keys[-1]
-            await self._conclude(extra, rows=0, phase=MIRROR, after=after)
-            await pace.wait(len(keys))
 
     # as a whole
 
@@ -307,7 +308,7 @@ class _Run:
             still = (there, here) == before
             kind = "changed" if there[0] == here[0] else "missing" if there[0] > here[0] else "extra"
             found = [Difference((), kind if still else "unsettled")]
-        await self._progress.note(found, rows=there[0], phase=WHOLE, after=())
+        await self._progress.note(found, rows=there[0], phase=DONE, after=())
 
     async def _conclude(self, seen: dict[Key, tuple[str, int, int]], *, rows: int, phase: str, after: Key) -> None:
         found = await self._sides.settle(seen)
