@@ -19,7 +19,7 @@ from uuid import uuid4
 from headrace.capture.table_rows import Page
 from headrace.errors import Conflict
 from headrace.mirror.comparison import MODULUS, Key, comparable_by_key, same_order
-from headrace.mirror.two_sides import ATTEMPT_PAUSE_S, ATTEMPTS_MAX, KEYS_AT_ONCE, TwoSides, open_two_sides
+from headrace.mirror.two_sides import ATTEMPT_PAUSE_S, ATTEMPTS_MAX, KEYS_AT_ONCE, Seen, TwoSides, open_two_sides
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.mirrors import READY, StoredMirror
 from headrace.warehouse.verifications import (
@@ -238,25 +238,27 @@ class _Run:
             await pace.wait(page.rows)
 
     async def _check_range(self, range_: _Range) -> None:
-        page = range_.page
+        page, upto = range_.page, range_.upto
         await self._sides.reach(page.end_lsn)
-        seen: dict[Key, tuple[str, int, int]] = {}
-        if await self._sides.total(range_.after, range_.upto) != (page.rows, page.total % MODULUS):
-            seen = await self._examine(range_.after, range_.upto)
-        await self._conclude(seen, rows=page.rows, phase=RANGES if range_.upto else DONE, after=range_.upto or ())
-
-    async def _examine(self, after: Key | None, upto: Key | None) -> dict[Key, tuple[str, int, int]]:
-        """What differs in a range, which the mirror may have far more rows in than the source: part by part."""
-        seen: dict[Key, tuple[str, int, int]] = {}
-        end: Key | None = after
+        phase = RANGES if upto else DONE
+        if await self._sides.total(range_.after, upto) == (page.rows, page.total % MODULUS):
+            await self._conclude({}, rows=page.rows, phase=phase, after=upto or ())
+            return
+        # The mirror may have far more rows in the range than the source: part by part.
+        end: Key | None = range_.after
         while True:
             begin, end = end, await self._sides.nth_key(end, upto, self._range_rows)
-            part_end = end or upto
-            page = await self._sides.rows.page(begin, part_end, rows_max=None, listed=True)
-            await self._sides.reach(page.end_lsn)
-            seen |= await self._sides.differing(page.listed, self._sides.comparison.between(begin, part_end))
+            seen = await self._examine(begin, end or upto)
             if end is None:
-                return seen
+                await self._conclude(seen, rows=page.rows, phase=phase, after=upto or ())
+                return
+            await self._conclude(seen, rows=0, phase=RANGES, after=end)
+
+    async def _examine(self, after: Key | None, upto: Key | None) -> dict[Key, Seen]:
+        """What differs in a part of a range, row by row."""
+        page = await self._sides.rows.page(after, upto, rows_max=None, listed=True)
+        await self._sides.reach(page.end_lsn)
+        return await self._sides.differing(page.listed, self._sides.comparison.between(after, upto))
 
     # beside each other in ClickHouse
 
@@ -310,7 +312,7 @@ class _Run:
             found = [Difference((), kind if still else "unsettled")]
         await self._progress.note(found, rows=there[0], phase=DONE, after=())
 
-    async def _conclude(self, seen: dict[Key, tuple[str, int, int]], *, rows: int, phase: str, after: Key) -> None:
+    async def _conclude(self, seen: dict[Key, Seen], *, rows: int, phase: str, after: Key) -> None:
         found = await self._sides.settle(seen)
         left = COLUMNS_NAMED_MAX - self._progress.verification.changed
         if left > 0:
