@@ -36,6 +36,10 @@ async def clickhouse(clickhouse_server: EmbeddedClickHouse) -> AsyncIterator[Cli
 async def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data")
     await server.start()
+    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+        # Its transactions would hold back what is surely complete, at any moment: here several tests share one server.
+        await connection.execute("ALTER SYSTEM SET autovacuum = off")
+        await connection.execute("SELECT pg_reload_conf()")
     yield server
     await server.stop()
 

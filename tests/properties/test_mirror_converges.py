@@ -16,7 +16,7 @@ from headrace.embedded.postgres import EmbeddedPostgres
 # An example starts a worker and waits until its tables are ready.
 SETTINGS = settings(
     deadline=None,
-    max_examples=8,
+    max_examples=4,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 PARTS, PART_TRANSACTIONS = 3, 12

@@ -200,8 +200,10 @@ def _with_literals(sql: str, parameters: Parameters) -> str:
     """The driver sends no parameters with the rows of an insert, so their values stand in the text."""
 
     def literal(found: re.Match[str]) -> str:
+        if found[1] not in parameters:  # braces in the name of a column
+            return found[0]
         value = parameters[found[1]]
-        if isinstance(value, int):
+        if isinstance(value, int | list):
             return str(value)
         escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"

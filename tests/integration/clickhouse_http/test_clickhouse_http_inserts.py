@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -194,6 +195,13 @@ async def test_exchange_tables(http: httpx.AsyncClient) -> None:
     assert (await sql(http, "DROP TABLE left_one SYNC")).status_code == 200
 
 
-async def test_rows_for_the_input_function_are_refused_not_dropped(http: httpx.AsyncClient, table: str) -> None:
-    query = "INSERT INTO rows SELECT x, 'from input' FROM input('x UInt64') FORMAT CSV\n1\n2\n"
+async def test_rows_are_computed_from_input(http: httpx.AsyncClient, table: str) -> None:
+    query = "INSERT INTO rows SELECT x, 'from input' FROM input('x UInt64') WHERE x > 1 FORMAT CSV\n1\n2\n3\n"
+    answer = await sql(http, query)
+    assert json.loads(answer.headers["x-clickhouse-summary"])["written_rows"] == "2"
+    assert (await sql(http, "SELECT * FROM rows ORDER BY 1")).text == "2\tfrom input\n3\tfrom input\n"
+
+
+async def test_rows_for_input_without_a_format_are_refused_not_dropped(http: httpx.AsyncClient, table: str) -> None:
+    query = "INSERT INTO rows SELECT x, 'from input' FROM input('x UInt64')"
     assert (await sql(http, query)).headers["x-clickhouse-exception-code"] == "48"
