@@ -69,6 +69,10 @@ class MirroredTable(Section):
     columns: dict[str, Literal["text", "array"]] = Field(
         {}, description="How a column is kept where it is not the default: as PostgreSQL's text, or as an array."
     )
+    order_by: list[str] = Field([], description="The columns of the key in the order in which rows are sorted.")
+    partition_by: str | None = Field(None, description="An expression of ClickHouse over columns of the key.")
+    low_cardinality: list[str] = Field([], description="Columns of text with few different values.")
+    codecs: dict[str, str] = Field({}, description="How columns are compressed, as ClickHouse's CODEC has it.")
 
 
 class Mirror(Section):
@@ -80,6 +84,15 @@ class Mirror(Section):
     )
     verify_every_h: float | None = Field(
         None, gt=0, description="Hours after which the worker compares each table with its source again; none: never."
+    )
+
+    slot_warn_bytes: int = Field(
+        5 << 30, ge=1 << 20, description="Log that PostgreSQL keeps for the slot at which the worker warns."
+    )
+    slot_drop_bytes: int | None = Field(
+        None,
+        ge=1 << 20,
+        description="Log kept for the slot at which the worker drops it and stops, to spare the disk; none: never.",
     )
 
     @field_validator("tables", mode="before")

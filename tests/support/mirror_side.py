@@ -21,6 +21,7 @@ from headrace.runtime.worker import run_worker
 from headrace.settings import Settings
 from headrace.testing.databases import project_folder
 from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.schema import create_schema
 
 
 class Died(Exception):
@@ -104,6 +105,7 @@ async def mirror_side(
     server = Database(postgres_url, "postgres")
     await server.run(f"CREATE DATABASE {name} TEMPLATE {migrated}")
     clickhouse = await ClickHouse.connect(clickhouse_url, database=name)
+    await create_schema(clickhouse)
     with project_folder(mirror_project(tables, name)) as root:
         mirrored = Mirrored(make_conninfo(postgres_url, dbname=name), clickhouse, name, tables)
         side = MirrorSide(mirrored, root, clickhouse_url)

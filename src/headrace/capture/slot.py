@@ -85,6 +85,16 @@ async def forget_slot(address: SlotAddress) -> None:
         await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.SQL(", ").join(names)))
 
 
+async def give_up_slot(url: str, slot: str) -> None:
+    """End whoever reads the slot, and drop it. Safe to repeat. Raises Unavailable."""
+    async with connect(url) as connection:
+        while await (await connection.execute(read_sql("read_slot"), {"slot": slot})).fetchone():
+            try:
+                await connection.execute(read_sql("end_slot"), {"slot": slot})
+            except psycopg.errors.ObjectInUse:  # its reader was back faster
+                await asyncio.sleep(_POLL_S)
+
+
 async def check_resume(address: SlotAddress, prepared: Prepared, after: Position) -> int:
     """Make sure that the log goes on right behind `after`; return how far the slot is confirmed. Raises Corrupt.
 

@@ -16,8 +16,9 @@ from headrace.cli.mirror_request import ask_worker
 from headrace.cli.mirror_verify import verify
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_facts, print_json, print_rows, run
 from headrace.errors import InvalidConfiguration
+from headrace.mirror.layout import wanted_shape
 from headrace.mirror.mirror import read_progress
-from headrace.mirror.shape import mirrored_name, shape_of
+from headrace.mirror.shape import mirrored_name
 from headrace.mirror.table import objects_of
 from headrace.runtime.databases import open_databases
 from headrace.settings import Settings
@@ -165,8 +166,7 @@ async def _explain(settings: Settings, pattern: str) -> list[tuple[str, list[dic
         found = await find_tables(databases.addresses.postgres_url, [pattern] if pattern else settings.mirror.tables)
     explained = []
     for table in found:
-        choices = settings.mirror.table.get(table.full_name)
-        shape = shape_of(table, choices.columns if choices else {})
+        shape = wanted_shape(table, settings.mirror.table)
         columns = [
             {
                 "column": column.name,

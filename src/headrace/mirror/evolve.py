@@ -72,7 +72,9 @@ def evolve(
     dropped = tuple(column.name for column in shape.columns if column.name not in kept)
     _check_key(shape, sent, renamed, dropped)
     _check_names(shape, renamed)
-    return Evolution(Shape(tuple(columns), shape.key), dropped, tuple(renamed), tuple(added), tuple(retyped))
+    return Evolution(
+        msgspec.structs.replace(shape, columns=tuple(columns)), dropped, tuple(renamed), tuple(added), tuple(retyped)
+    )
 
 
 def _pair(
@@ -114,7 +116,7 @@ def _changed(old: Column, sent: SentColumn, known: SourceColumn | None) -> Colum
     new = _column(known, {sent.name: old.choice} if old.choice else {})
     if not _holds(old, new):
         raise CannotFollow(f"The column {sent.name} changed its type from {old.type.name} to {new.type.name}.")
-    return new
+    return msgspec.structs.replace(new, low_cardinality=old.low_cardinality, codec=old.codec)
 
 
 def _holds(old: Column, new: Column) -> bool:

@@ -38,7 +38,7 @@ class KeylessObjects(Objects):
         return True
 
     def create(self) -> list[str]:
-        columns = [f"{quoted(column.name)} {column.declared(key=False)}" for column in self.shape.columns]
+        columns = [f"{quoted(column.name)} {column.defined(key=False)}" for column in self.shape.columns]
         changes = ", ".join([*columns, *(f"{name} {type_}" for name, type_ in BOOKKEEPING)])
         staged = [f"{name} {type_}" for name, type_ in (*STAGED, ("_batch", "UInt64"))]
         for prefix in "co":

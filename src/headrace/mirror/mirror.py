@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 from headrace.bus.batch import Batch, Changes, Definition, Truncated
 from headrace.capture.source_tables import SourceTable, describe_table
+from headrace.errors import Error, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.shape import Shape, mirrored_name
 from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table, objects_of
+from headrace.settings import MirroredTable
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.mirrors import (
@@ -36,16 +38,16 @@ _BEHIND = re.compile(r"(.+)__(?:rows|changes|staging|compared)_(\d+)")
 class Mirror:
     """The tables by name and by PostgreSQL's number of them. Only the worker has one.
 
-    `choices` are how columns are wanted, by table and column.
+    `settings` are those of [mirror.table], by table.
     """
 
     def __init__(
-        self, *, clickhouse: ClickHouse, source: str, postgres_url: str, choices: Mapping[str, Mapping[str, str]]
+        self, *, clickhouse: ClickHouse, source: str, postgres_url: str, settings: Mapping[str, MirroredTable]
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
         self._postgres_url = postgres_url
-        self._choices = choices
+        self._settings = settings
         self._tables: dict[str, Table] = {}
 
     def __iter__(self) -> Iterator[Table]:
@@ -100,7 +102,7 @@ class Mirror:
         if holder is not None and holder.stored.in_service and holder.stored.oid != old.oid:
             renamed = await describe_table(self._postgres_url, holder.stored.oid)
             if renamed is not None and (renamed.schema, renamed.name) == (old.schema_name, old.table_name):
-                await self._quarantine(table, f"It exchanged its name with {schema}.{name}.")
+                await self.quarantine(table, f"It exchanged its name with {schema}.{name}.")
                 return
             await self._give_up_name(holder, renamed)
         await table.save(state=GONE)
@@ -137,7 +139,12 @@ class Mirror:
             table = self._find(changes.definition.oid) or table
         if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
             await self._evolve(table, changes.definition)
-        await table.load(plan, changes, verify=verify)
+        try:
+            await table.load(plan, changes, verify=verify)
+        except Unavailable:
+            raise
+        except Error as error:  # of this table alone: the others go on
+            await self.quarantine(table, f"Its changes cannot be loaded. {error.message} {error.detail}")
 
     async def _evolve(self, table: Table, sent: Definition) -> None:
         """Follow a change of the columns, or stop this one table: the others go on."""
@@ -145,13 +152,13 @@ class Mirror:
         full_name = f"{sent.relation.schema}.{sent.relation.name}"
         rewritten = catalog is not None and catalog.filenode != table.stored.filenode
         if not table.shape.key:  # the hashes of all rows would change
-            await self._quarantine(table, "Its columns changed, and it has no key.")
+            await self.quarantine(table, "Its columns changed, and it has no key.")
             return
         try:
-            shape, choices = table.shape, self._choices.get(full_name, {})
+            shape, choices = table.shape, self._settings.get(full_name, MirroredTable()).columns
             evolution = evolve(shape, sent, catalog, rewritten=rewritten, choices=choices)
         except CannotFollow as reason:
-            await self._quarantine(table, str(reason))
+            await self.quarantine(table, str(reason))
             return
         await table.evolve(evolution)
         log.info(
@@ -172,7 +179,8 @@ class Mirror:
         elif table.stored.state in (COPYING, PAUSED):
             await table.save(floor_lsn=0)  # what was copied or staged before is of no use: it is copied anew
 
-    async def _quarantine(self, table: Table, problem: str) -> None:
+    async def quarantine(self, table: Table, problem: str) -> None:
+        """Stop this one table, and say why. Call it under the loader's lock."""
         if table.stored.state == QUARANTINED:
             return
         name = f"{table.stored.schema_name}.{table.stored.table_name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import msgspec
@@ -29,21 +30,40 @@ class Column(msgspec.Struct, frozen=True, dict=True):
     type: SourceType
     not_null: bool
     choice: str | None = None
+    low_cardinality: bool = False
+    codec: str = ""
 
     @cached_property
     def target(self) -> ColumnType:
-        return column_type(self.type, not_null=self.not_null, choice=self.choice)
+        target = column_type(self.type, not_null=self.not_null, choice=self.choice)
+        if self.low_cardinality and target.clickhouse == "String":
+            return replace(target, clickhouse="LowCardinality(String)")
+        return target
 
     def declared(self, *, key: bool) -> str:
         """Its type in ClickHouse. All but keys and arrays can be NULL: a table may lose its NOT NULL at any time."""
         return self.target.declaration(nullable=not key)
 
+    def defined(self, *, key: bool) -> str:
+        """Its type as a table that is kept has it, with how it is compressed."""
+        return self.declared(key=key) + (f" CODEC({self.codec})" if self.codec else "")
+
 
 class Shape(msgspec.Struct, frozen=True, dict=True):
-    """The columns in PostgreSQL's order, and the names of those that make the key; no key: the whole row counts."""
+    """The columns in PostgreSQL's order, and the names of those that make the key; no key: the whole row counts.
+
+    `order_by` is another order of the key, `partition_by` an expression over it; empty: as the key, and none.
+    """
 
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    order_by: tuple[str, ...] = ()
+    partition_by: str = ""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns of the key in the order in which rows are sorted."""
+        return self.order_by or self.key
 
     @cached_property
     def key_places(self) -> tuple[int, ...]:

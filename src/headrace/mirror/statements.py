@@ -83,20 +83,21 @@ class Objects:
     def create(self) -> list[str]:
         """The three tables; running them again changes nothing."""
         shape = self.shape
-        columns = [f"{quoted(column.name)} {self._declared(column)}" for column in shape.columns]
+        columns = [f"{quoted(column.name)} {column.defined(key=column.name in shape.key)}" for column in shape.columns]
         changes = ", ".join([*columns, *(f"{name} {type_}" for name, type_ in BOOKKEEPING)])
         rows = ", ".join([*columns, "_version UInt128", "_is_deleted UInt8"])
         staged = [f"{name} {type_}" for name, type_ in (*STAGED, ("_batch", "UInt64"))]
         staged += [f"c{place} {column.declared(key=False)}" for place, column in enumerate(shape.columns)]
         staged += [f"root{place} {shape.columns[place].declared(key=True)}" for place in shape.key_places]
-        key = ", ".join(map(quoted, shape.key))
+        order = ", ".join(map(quoted, shape.order))
+        partition = f"PARTITION BY {shape.partition_by} " if shape.partition_by else ""
         return [
             f"CREATE TABLE IF NOT EXISTS {self.staging} ({', '.join(staged)}) ENGINE = MergeTree "
             f"ORDER BY (_batch, {PLACE}) {STORAGE}",
             f"CREATE TABLE IF NOT EXISTS {self.changes} ({changes}) ENGINE = MergeTree "
             f"ORDER BY (_batch, {PLACE}) {STORAGE}",
             f"CREATE TABLE IF NOT EXISTS {self.rows} ({rows}) ENGINE = ReplacingMergeTree(_version, _is_deleted) "
-            f"ORDER BY ({key}) {STORAGE}",
+            f"{partition}ORDER BY ({order}) {STORAGE}",
         ]
 
     def publish(self, since_batch: int) -> list[str]:

@@ -6,6 +6,7 @@ repeat computes the same; `verify` then adds only what is missing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,7 @@ class Table:
         self._clickhouse = clickhouse
         self._source = source
         self.stored = stored
+        self._saving = asyncio.Lock()
         self._staged_batches = 0
 
     @property
@@ -55,8 +57,9 @@ class Table:
         return self.stored.state == READY
 
     async def save(self, **changes: Any) -> None:
-        """Write down another state of the table."""
-        self.stored = await write_mirror(self._clickhouse, self._source, replace(self.stored, **changes))
+        """Write down another state of the table. What others write at the same time is not lost."""
+        async with self._saving:
+            self.stored = await write_mirror(self._clickhouse, self._source, replace(self.stored, **changes))
 
     async def make(self) -> None:
         """Make the tables of this generation that are missing."""

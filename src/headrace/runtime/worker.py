@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle
 from headrace.capture.source import Source
 from headrace.event_store.connection import connect
 from headrace.event_store.migrate import migrate
+from headrace.mirror.arrival import Arrival
 from headrace.mirror.copy import Copy
 from headrace.mirror.keeper import MirrorKeeper
 from headrace.mirror.mirror import Mirror
 from headrace.mirror.schedule import Schedule
+from headrace.mirror.slot_watch import SlotWatch
 from headrace.mirror.verify import Verifier
 from headrace.read_models.advance import Advance
 from headrace.read_models.deploy import Deployer
@@ -84,9 +86,11 @@ class Worker:
             batch_rows_max=settings.capture.batch_rows_max,
         )
         source = settings.project
-        choices = {name: table.columns for name, table in settings.mirror.table.items()}
         self._mirror = mirror = Mirror(
-            clickhouse=clickhouse, source=source, postgres_url=addresses.postgres_url, choices=choices
+            clickhouse=clickhouse,
+            source=source,
+            postgres_url=addresses.postgres_url,
+            settings=settings.mirror.table,
         )
         self._models = models = ReadModels()
         self._advance = advance = Advance(clickhouse=clickhouse, source=source)
@@ -115,7 +119,13 @@ class Worker:
             deployer=deployer,
             mirrored=mirror,
         )
-        self._mirror_keeper = self._make_mirror_keeper(choices)
+        self._mirror_keeper = self._make_mirror_keeper()
+        self._slot_watch = SlotWatch(
+            postgres_url=addresses.postgres_url,
+            slot=settings.slot,
+            warn_bytes=settings.mirror.slot_warn_bytes,
+            drop_bytes=settings.mirror.slot_drop_bytes,
+        )
         self._verifications = Schedule(
             clickhouse=clickhouse,
             source=source,
@@ -123,7 +133,7 @@ class Worker:
             every_h=settings.mirror.verify_every_h,
         )
 
-    def _make_mirror_keeper(self, choices: Mapping[str, Mapping[str, str]]) -> MirrorKeeper:
+    def _make_mirror_keeper(self) -> MirrorKeeper:
         settings, clickhouse, source = self._project.settings, self._clickhouse, self._project.settings.project
         copy = Copy(
             clickhouse=clickhouse,
@@ -132,16 +142,26 @@ class Worker:
             workers=settings.mirror.copy_workers,
             bytes_per_s_max=settings.mirror.copy_bytes_per_s_max,
         )
+        arrival = Arrival(
+            clickhouse=clickhouse,
+            postgres_url=self._postgres_url,
+            publication=settings.slot,
+            settings=settings.mirror.table,
+            mirror=self._mirror,
+            loader=self._loader,
+            copy=copy,
+            refill=self._deployer.refill,
+        )
         return MirrorKeeper(
             clickhouse=clickhouse,
             source=source,
             postgres_url=self._postgres_url,
             publication=settings.slot,
             patterns=settings.mirror.tables,
-            choices=choices,
+            settings=settings.mirror.table,
             mirror=self._mirror,
             loader=self._loader,
-            copy=copy,
+            arrival=arrival,
             refill=self._deployer.refill,
         )
 
@@ -156,6 +176,7 @@ class Worker:
             group.create_task(self._keeper.run())
             group.create_task(self._mirror_keeper.run())
             group.create_task(self._verifications.run())
+            group.create_task(self._slot_watch.run())
             group.create_task(self._load())
 
     async def close(self) -> None:

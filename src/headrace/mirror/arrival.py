@@ -1,0 +1,171 @@
+"""Arrival: bringing mirrored tables over until they are live, several beside each other, each as a task of its own.
+
+State changes happen under the loader's lock, between two batches. A failure of one table stops that table alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from headrace.capture.publication import publish
+from headrace.capture.source_tables import SourceTable, describe_table
+from headrace.capture.stream_floor import log_end, stream_floor
+from headrace.capture.table_copy import Rewritten
+from headrace.errors import Error, Unavailable, Unknown
+from headrace.mirror.copy import Copy
+from headrace.mirror.layout import wanted_shape
+from headrace.mirror.mirror import Mirror
+from headrace.mirror.table import Table
+from headrace.settings import MirroredTable
+from headrace.telemetry import logger
+from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.mirrors import COPYING, READY
+from headrace.warehouse.watermark import Watermark
+
+log = logger(__name__)
+
+# Tables that are brought over at the same time; all of them share the workers of the copy.
+TABLES_MAX = 4
+# Catching up between two batches holds them up, so only this little is left for then.
+LAST_BATCHES_MAX = 20
+SLICE_ROWS_MAX = 200_000
+WAIT_S = 0.02
+
+_SLICE = """
+SELECT maxIf(_batch, rows <= {rows_max:UInt64}), max(rows) FROM (
+    SELECT _batch, sum(count()) OVER (ORDER BY _batch) AS rows
+    FROM %s
+    WHERE _batch > {after:UInt64} AND _batch <= {upto:UInt64}
+    GROUP BY _batch
+    ORDER BY _batch
+)
+"""
+
+
+class Loading(Protocol):
+    """What the keeper needs of the loader."""
+
+    lock: asyncio.Lock
+    watermark: Watermark
+
+
+class Arrival:
+    """`settings` are those of [mirror.table], by table. `refill` hears of a table whose rows were replaced."""
+
+    def __init__(
+        self,
+        *,
+        clickhouse: ClickHouse,
+        postgres_url: str,
+        publication: str,
+        settings: Mapping[str, MirroredTable],
+        mirror: Mirror,
+        loader: Loading,
+        copy: Copy,
+        refill: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._url = postgres_url
+        self._publication = publication
+        self._settings = settings
+        self._mirror = mirror
+        self._loader = loader
+        self._copy = copy
+        self._refill = refill
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def look(self) -> None:
+        """Take up tables that are to be brought over. Raises what ended one of them and nobody expected."""
+        for stem, task in list(self._under_way.items()):
+            if task.done():
+                del self._under_way[stem]
+                task.result()
+        for table in self._mirror:
+            if len(self._under_way) >= TABLES_MAX:
+                return
+            if table.stored.state == COPYING and table.stored.stem not in self._under_way:
+                self._under_way[table.stored.stem] = asyncio.create_task(self._bring_over(table))
+
+    async def stop(self, *stems: str) -> None:
+        """Leave tables where they are; none named: all. What was copied stays known."""
+        tasks = [self._under_way.pop(stem) for stem in stems or list(self._under_way) if stem in self._under_way]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _bring_over(self, table: Table) -> None:
+        """Copy what is missing of a table and let it go live. What may pass by itself is tried again later."""
+        try:
+            described = await describe_table(self._url, table.stored.oid)
+            if described is None:
+                raise Unknown("It does not exist in PostgreSQL any more.")
+            if table.stored.floor_lsn == 0 or described.filenode != table.stored.filenode:
+                await self._begin_copy(table, described)
+            await self._copy.run(table, described)
+            await self._catch_up(table)
+        except Rewritten as error:
+            log.warning("copy_begins_anew", table=table.stored.full_name, reason=str(error))
+        except Unavailable as error:
+            log.warning("copy_waits", table=table.stored.full_name, reason=str(error))
+        except Error as error:
+            async with self._loader.lock:
+                await self._mirror.quarantine(table, " ".join(filter(None, (error.message, error.detail, error.hint))))
+
+    async def _begin_copy(self, table: Table, described: SourceTable) -> None:
+        """Empty tables in the present shape, whose changes are staged; then the floor from which on changes count."""
+        shape = wanted_shape(described, self._settings).to_json()
+        begun = table.stored.filenode != 0 or shape != table.stored.shape
+        async with self._loader.lock:
+            await table.save(
+                generation=table.stored.generation + begun,
+                shape=shape,
+                floor_lsn=0,
+                since_batch=0,
+                snapshot="",
+                filenode=described.filenode,
+                applied_batch=self._loader.watermark.batch,
+            )
+            await table.make()
+        await publish(self._url, self._publication, [table.stored.oid])
+        floor_lsn = await stream_floor(self._url)
+        async with self._loader.lock:
+            await table.save(floor_lsn=floor_lsn)
+
+    async def _catch_up(self, table: Table) -> None:
+        """Apply what was staged, and let the table go live between two batches.
+
+        Copied rows may hold commits that are not loaded yet. They must be: an insert of a row that stands already would
+        count twice.
+        """
+        end = await log_end(self._url) - 1
+        loader = self._loader
+        while (
+            loader.watermark.position.lsn < end
+            or loader.watermark.batch - table.stored.applied_batch > LAST_BATCHES_MAX
+        ):
+            if table.stored.floor_lsn == 0:  # truncated meanwhile
+                return
+            if loader.watermark.batch > table.stored.applied_batch:
+                await table.catch_up(await self._slice_end(table, loader.watermark.batch))
+            else:
+                await asyncio.sleep(WAIT_S)
+        async with loader.lock:
+            if table.stored.floor_lsn == 0 or table.stored.state != COPYING:
+                return
+            await table.catch_up(loader.watermark.batch)
+            since = table.stored.since_batch or loader.watermark.batch
+            # Before the table is ready: a kill in between must not leave its readers as they were.
+            await self._refill([table.stored.name])
+            await table.save(state=READY, since_batch=since, problem="")
+            await table.publish()
+        await self._mirror.sweep()
+        log.info("table_ready", table=table.stored.name, batch=table.stored.since_batch)
+
+    async def _slice_end(self, table: Table, upto: int) -> int:
+        """The batch that the next slice goes up to: as many whole batches as fit, but at least one."""
+        after = table.stored.applied_batch
+        parameters = {"after": after, "upto": upto, "rows_max": SLICE_ROWS_MAX}
+        ((end, total),) = await self._clickhouse.rows(_SLICE % table.objects.staging, parameters)
+        return int(upto if total <= SLICE_ROWS_MAX else max(end, after + 1))
