@@ -71,6 +71,10 @@ class InvalidSQL(InvalidInput):
         self.column = column
 
 
+class UnknownSource(InvalidSQL):
+    """A definition reads from something that does not exist; a mirrored table can come into being later."""
+
+
 class Unknown(InvalidInput):
     """The caller named a command, query, stream or parameter that does not exist."""
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from headrace.bus.batch import Batch, Idle
 from headrace.capture.source import Source
+from headrace.errors import Unavailable, UnknownSource
 from headrace.event_store.connection import connect
 from headrace.event_store.migrate import migrate
 from headrace.mirror.arrival import Arrival
@@ -41,6 +42,7 @@ log = logger(__name__)
 EVENTS_TABLE = "headrace.events"
 HEARTBEAT_S = 1.0
 NEXT_BATCH_WAIT_S = 0.2
+DEPLOY_AGAIN_S = 1.0
 
 
 def _ignore(step: str) -> None:
@@ -171,8 +173,10 @@ class Worker:
         await waiting("worker", partial(self._source.start, after=self._loader.watermark.position))
         if unfinished is not None:
             await self._repeat(unfinished)
-        await waiting("worker", self._deploy)
+        deployed = await waiting("worker", self._deploy)
         async with asyncio.TaskGroup() as group:
+            if not deployed:
+                group.create_task(self._deploy_later())
             group.create_task(self._keeper.run())
             group.create_task(self._mirror_keeper.run())
             group.create_task(self._verifications.run())
@@ -194,11 +198,34 @@ class Worker:
         await self._deployer.resume()
         return await self._loader.resume()
 
-    async def _deploy(self) -> None:
-        """Make the project's read models. Resumes first: an earlier attempt may have been interrupted."""
+    async def _deploy(self) -> bool:
+        """Make the project's read models. Resumes first: an earlier attempt may have been interrupted.
+
+        False: a definition reads a table that is to be mirrored, and that PostgreSQL does not have yet.
+        """
         await self._mirror_keeper.discover()  # the definitions may read tables that were named just now
         await self._deployer.resume()
-        await self._deployer.deploy(self._wanted())
+        try:
+            await self._deployer.deploy(self._wanted())
+        except UnknownSource as error:
+            if not self._project.settings.mirror.tables:
+                raise
+            log.warning("definitions_wait_for_a_table", reason=str(error))
+            return False
+        return True
+
+    async def _deploy_later(self) -> None:
+        """Try again until the tables are there; everything else goes on."""
+        while True:
+            await asyncio.sleep(DEPLOY_AGAIN_S)
+            try:
+                async with self._loader.lock:
+                    await self._deployer.deploy(self._wanted())
+                return
+            except UnknownSource:
+                continue
+            except Unavailable as error:
+                log.warning("definitions_wait", reason=str(error))
 
     async def _repeat(self, unfinished: Plan) -> None:
         log.info("repeating_unfinished_batch", batch=unfinished.batch, last=str(unfinished.last))

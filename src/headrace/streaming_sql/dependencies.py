@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from headrace.errors import UnknownSource
 from headrace.streaming_sql import functions, names
 from headrace.streaming_sql.definition import Definition
 from headrace.streaming_sql.script import did_you_mean
@@ -74,7 +75,8 @@ def _check_source(definition: Definition, by_name: dict[str, Definition], known:
         streams = [each.name for each in by_name.values() if each.kind == "stream" and each is not definition]
         hint = did_you_mean(definition.source, [*known, *streams])
         hint = hint or "`headrace sql 'SHOW EVENTS'` lists the events, SHOW STREAMS the streams."
-        raise definition.error(f'There is no event, stream or mirrored table "{definition.source}"', place, hint)
+        unknown = definition.error(f'There is no event, stream or mirrored table "{definition.source}"', place, hint)
+        raise UnknownSource(unknown.message, unknown.detail, unknown.hint, line=unknown.line, column=unknown.column)
 
 
 def _check_rows_that_change(definition: Definition) -> None:
