@@ -378,7 +378,7 @@ class Workload:
                 return f"{alter} DROP COLUMN {quoted(dropped.name)}"
             case "rename" if table.columns:
                 column = draw.choice(table.columns)
-                before, column.name = column.name, self._name(column.kind.name)
+                before, column.name = column.name, self._name("renamed")
                 return f"{alter} RENAME COLUMN {quoted(before)} TO {quoted(column.name)}"
             case "widen" if narrow := [column for column in table.columns if column.kind is INT]:
                 column = draw.choice(narrow)

@@ -48,6 +48,23 @@ class Assembler:
         """Everything that was fed is handed out, and no transaction is open."""
         return not self._pending and not self._placer.in_transaction
 
+    @property
+    def full(self) -> bool:
+        """What was fed is as much as a batch may be."""
+        rows = sum(int(placed.fresh.sum()) for placed in self._pending)
+        size = sum(int(placed.messages.ends[-1] - placed.messages.starts[0]) for placed in self._pending)
+        return rows >= self._rows_max or size >= self._bytes_max
+
+    @property
+    def late_s(self) -> float:
+        """How long after its commit the first change that was not handed out was followed by the last that was fed, by
+        the server's clock. Only of messages with their heads before them.
+        """
+        if not self._pending:
+            return 0.0
+        final = self._pending[-1]
+        return float(final.messages.sent_at(len(final) - 1) - self._pending[0].times[0]) / 1e6
+
     def buffers(self) -> set[int]:
         """The ids of the receive buffers that pending messages still lie in."""
         return {id(placed.messages.data) for placed in self._pending}

@@ -45,6 +45,7 @@ class Buffer:
         self._segments: dict[int, Bytes] = {}
         self._waiting: list[Messages] = []
         self._untaken = 0
+        self.untaken_bytes = 0
         self._epoch = 0
         self._idle_lsn = 0
         self._worth_taking = False
@@ -80,6 +81,7 @@ class Buffer:
         with self._lock:
             self._epoch += 1
             self._waiting.clear()
+            self._untaken = self.untaken_bytes = 0
             self._idle_lsn = 0
             self._worth_taking = True
             self._current = np.empty(0, np.uint8)
@@ -106,6 +108,7 @@ class Buffer:
             with self._lock:
                 self._waiting.append(messages)
                 self._untaken += len(messages)
+                self.untaken_bytes += int(ends[-1] - starts[0])
                 self._worth_taking |= complete or self._untaken >= _MESSAGES_WORTH_TAKING
         return [data.data[start:end] for start, end in others]
 
@@ -119,7 +122,7 @@ class Buffer:
         """All messages that are waiting, in as few pieces as can be."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-            self._untaken, self._worth_taking = 0, False
+            self._untaken, self.untaken_bytes, self._worth_taking = 0, 0, False
             return Taken(self._epoch, _join(waiting), self._idle_lsn)
 
     def keep(self, in_use: set[int]) -> None:

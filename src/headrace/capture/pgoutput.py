@@ -59,6 +59,11 @@ class Messages:
         numbers: Ints = big_endian(self.data, bits)[self.starts[which] + offset].astype(np.int64)
         return numbers
 
+    def sent_at(self, index: int) -> int:
+        """When the server sent a message that was received with its head: microseconds since 2000."""
+        at = int(self.starts[index])
+        return int.from_bytes(self.data[at - 8 : at].tobytes(), "big")
+
 
 def parse_definition(raw: bytes) -> Definition:
     """Read a Relation message: the shape of a table's rows from here on. Raises Corrupt."""

@@ -41,6 +41,8 @@ _SILENCE_MAX_S = 300.0  # the server answers every status; a proxy can hold a de
 _GATHER_S = 0.0002
 """While messages follow each other closely they are read together: the server sends each by itself, and waking up for
 every one costs both sides more than the message. A message after a pause is read at once."""
+_DENSE_BYTES, _FRAME_BYTES = 4 << 10, 128 << 10
+"""While so much comes in every `_GATHER_S`, so much is read before its messages are looked at."""
 
 
 class Reader:
@@ -183,6 +185,12 @@ class Reader:
         count = stream.receive(space)
         if not count:
             return
+        dense = count >= _DENSE_BYTES
+        while dense and count < min(_FRAME_BYTES, len(space)):
+            time.sleep(_GATHER_S)
+            more = stream.receive(space[count:])
+            dense = more >= _DENSE_BYTES
+            count += more
         self.heard_at = time.monotonic()
         for message in self._buffer.received(count):
             self._answer(message)

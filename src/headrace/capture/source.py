@@ -30,6 +30,12 @@ _STATUS_INTERVAL_MAX_S = 10.0
 _STATUSES_PER_TIMEOUT = 4
 _IDLE_AFTER_S = 0.05  # unrelated writes move the log all the time; the caller need not hear of each
 _TAKEOVER_S = 10.0
+_BEHIND_S = 0.5
+_GATHER_S, _PAUSE_S = 0.5, 0.02
+"""Changes that come later than `_BEHIND_S` need not hurry, and larger batches catch up faster: the next batch is full,
+unless that takes longer than `_GATHER_S`, or nothing more comes for `_PAUSE_S`."""
+_AHEAD_STEPS = 8
+"""Of a batch that is read ahead, an eighth is looked at at once: nobody is in a hurry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,9 @@ class Source:
         self._start_reading: Callable[[], None] | None = None
         self._epoch = 0
         self._told = START
+        self._ahead: asyncio.Task[Batch] | None = None
+        self._behind = False
+        self._news_bytes = 0
 
     async def prepare(self) -> None:
         """Check the server; make slot and publication if they are missing. Safe to repeat; changes nothing else.
@@ -157,6 +166,8 @@ class Source:
                 await asyncio.sleep(wait_s)
                 return None
             self._end_backlog()
+        if (batch := await self._end_ahead()) is not None:
+            return self._hand_out(batch)
         self._buffer.lift_limit(last is not None)
         self._reader.wake()
         began = time.monotonic()
@@ -164,7 +175,7 @@ class Source:
             self._news.clear()
             handed = await self._take(last)
             if isinstance(handed, Batch):
-                return self._tell(handed, handed.last)
+                return self._hand_out(handed)
             if failure := self._reader.failure:
                 raise await self._explain(failure)
             waited_s = time.monotonic() - began
@@ -174,6 +185,41 @@ class Source:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limit_s - waited_s):
                     await self._news.wait()
+
+    def _hand_out(self, batch: Batch) -> Batch | Idle:
+        """The next one is read while this one is loaded."""
+        handed = self._tell(batch, batch.last)
+        self._ahead = asyncio.create_task(self._read_ahead())
+        return handed
+
+    async def _read_ahead(self) -> Batch:
+        """The next batch, once it is as large as it may be."""
+        self._news_bytes = self._bytes_max // _AHEAD_STEPS
+        try:
+            while True:
+                self._news.clear()
+                if isinstance(batch := await self._take(None, only_full=True), Batch):
+                    return batch
+                await self._news.wait()
+        finally:
+            self._news_bytes = 0
+
+    async def _end_ahead(self) -> Batch | None:
+        """The batch that was read ahead, if it is full, or will be soon."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        assert self._reader is not None
+        deadline, received = time.monotonic() + _GATHER_S, -1
+        while self._behind and not ahead.done() and time.monotonic() < deadline:
+            if received == (received := self._reader.received_lsn):
+                break
+            await asyncio.wait({ahead}, timeout=_PAUSE_S)
+        if ahead.done():
+            return ahead.result()
+        ahead.cancel()
+        await asyncio.wait({ahead})
+        return None
 
     def _end_backlog(self) -> None:
         """Everything older than the slot is handed out: go on with the log."""
@@ -204,23 +250,28 @@ class Source:
 
     async def close(self) -> None:
         """End the connection; the slot stays. Confirms nothing more than was confirmed."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait({self._ahead})
         if self._reader is not None:
             await asyncio.to_thread(self._reader.stop)
         await asyncio.to_thread(self._decoding.shutdown)
 
     def _tell_news(self) -> None:
+        if self._buffer.untaken_bytes < self._news_bytes and not self._buffer.full:
+            return
         if self._loop is not None and not self._news.is_set():
             with contextlib.suppress(RuntimeError):  # the loop has ended before us
                 self._loop.call_soon_threadsafe(self._news.set)
 
-    async def _take(self, last: Position | None) -> Batch | Idle | None:
+    async def _take(self, last: Position | None, *, only_full: bool = False) -> Batch | Idle | None:
         if self._taking is None:
-            self._taking = asyncio.get_running_loop().run_in_executor(self._decoding, self._take_now, last)
+            self._taking = asyncio.get_running_loop().run_in_executor(self._decoding, self._take_now, last, only_full)
         await asyncio.wait({self._taking})  # goes on when we are cancelled: what it takes must not be lost
         taking, self._taking = self._taking, None
         return taking.result()
 
-    def _take_now(self, last: Position | None) -> Batch | Idle | None:
+    def _take_now(self, last: Position | None, only_full: bool) -> Batch | Idle | None:
         """In the decoding thread: everything that was received, as one batch if it makes one."""
         assert self._assembler is not None
         assert self._reader is not None
@@ -230,10 +281,12 @@ class Source:
             self._epoch = taken.epoch
         for messages in taken.messages:
             self._assembler.feed(messages)
-        batch = self._assembler.next(last=last, full=self._buffer.full)
+        self._behind = self._assembler.late_s > _BEHIND_S
+        wanted = not only_full or self._assembler.full or self._buffer.full
+        batch = self._assembler.next(last=last, full=self._buffer.full) if wanted else None
         self._buffer.keep(self._assembler.buffers())
         self._reader.wake()
-        return batch or self._find_idle(taken.idle_lsn, last)
+        return batch or (None if only_full else self._find_idle(taken.idle_lsn, last))
 
     def _find_idle(self, idle_lsn: int, last: Position | None) -> Idle | None:
         assert self._assembler is not None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from headrace.capture.source_tables import Leaf, SourceTable
 from headrace.capture.table_copy import copy_range, export_snapshot
 from headrace.mirror.column_type import SETTINGS
+from headrace.mirror.statements import LOADING
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse
@@ -86,7 +87,9 @@ class Copy:
             self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end, exported=exported
         )
         async with aclosing(source) as chunks:
-            written = await self._clickhouse.insert_select(sql, count.of(chunks), settings={**DURABLE, **SETTINGS})
+            written = await self._clickhouse.insert_select(
+                sql, count.of(chunks), settings={**DURABLE, **SETTINGS, **LOADING}
+            )
         if written < count.rows:
             await self._set_aside(table, range_, columns, exported)
         end = _END if range_.page_end is None else range_.page_end

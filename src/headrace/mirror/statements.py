@@ -13,7 +13,13 @@ from typing import Final
 from headrace.mirror.evolve import Evolution
 from headrace.mirror.shape import Column, Shape
 
-STORAGE: Final = "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
+# A part up to 64 MiB is one file: two for each column cost a batch more than its rows do.
+STORAGE: Final = (
+    "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, "
+    "min_bytes_for_wide_part = 67108864"
+)
+LOADING: Final = {"optimize_on_insert": 0}
+"""Versions of a row are told apart by FINAL and by merges; the insert need not do it as well."""
 PLACE: Final = "_lsn, _ordinal"
 IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
 INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
@@ -198,12 +204,17 @@ class Objects:
         """
         images = self._images(fill=fill, catching_up=catching_up)
         values = ", ".join(
-            f"tupleElement(tupleElement(image, 3), {place + 1})" for place in range(len(self.shape.columns))
+            f"if(sign < 0, tupleElement(before.2, {place + 1}), tupleElement(after, {place + 1}))"
+            for place in range(len(self.shape.columns))
+        )
+        operation = (
+            f"multiIf(sign < 0, if(_kind = {DELETE} OR _moved, 'delete', 'update_before'), "
+            f"_kind = {INSERT} OR NOT before.1 OR _moved, 'insert', 'update_after')"
         )
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
-            f"SELECT {values}, image.1, image.2, {PLACE}, _at_batch, _xid, _committed_at "
-            f"FROM ({images})" + (f" WHERE {self._missing('image.2')}" if verify else "")
+            f"SELECT {values}, {operation}, sign, {PLACE}, _at_batch, _xid, _committed_at "
+            f"FROM ({images})" + (f" WHERE {self._missing('sign')}" if verify else "")
         )
 
     def advance(self) -> str:
@@ -252,7 +263,7 @@ class Objects:
     # parts
 
     def _images(self, *, fill: bool, catching_up: bool) -> str:
-        """One row for each image of each change: (operation, sign, the values).
+        """One row for each image of each change: its sign, and the values before and after the change.
 
         Of a change whose left-out values nobody knows no image can be made: a later change of the row has them.
         """
@@ -273,14 +284,11 @@ class Objects:
         paired = (
             f"SELECT {carried}, known, after, lagInFrame(tuple(is_there, after), 1) {window} AS before FROM ({filled})"
         )
-        insert, delete = "('insert', toInt8(1), after)", "('delete', toInt8(-1), before.2)"
-        update = "('update_before', toInt8(-1), before.2), ('update_after', toInt8(1), after)"
         return (
-            f"SELECT {PLACE}, _at_batch, _xid, _committed_at, arrayJoin(multiIf("
-            f"_kind IN ({STOOD}, {COPIED}) OR (NOT known AND _kind != {DELETE}), [], "
-            f"_kind = {DELETE}, if(before.1, [{delete}], []), "
-            f"_kind = {INSERT} OR NOT before.1, [{insert}], "
-            f"_moved, [{delete}, {insert}], [{update}])) AS image FROM ({paired})"
+            f"SELECT {PLACE}, _at_batch, _xid, _committed_at, _kind, _moved, before, after, arrayJoin(multiIf("
+            f"_kind IN ({STOOD}, {COPIED}) OR (NOT known AND _kind != {DELETE}), CAST([], 'Array(Int8)'), "
+            f"_kind = {DELETE}, if(before.1, [toInt8(-1)], CAST([], 'Array(Int8)')), "
+            f"_kind = {INSERT} OR NOT before.1, [toInt8(1)], [toInt8(-1), toInt8(1)])) AS sign FROM ({paired})"
         )
 
     def _staged(self, *, catching_up: bool) -> str:

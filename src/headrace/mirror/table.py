@@ -21,7 +21,7 @@ from headrace.mirror.evolve import Evolution
 from headrace.mirror.keyless import KeylessObjects
 from headrace.mirror.prepare import prepare
 from headrace.mirror.shape import Shape
-from headrace.mirror.statements import DELETE, INSERT, UPDATE, Objects
+from headrace.mirror.statements import DELETE, INSERT, LOADING, UPDATE, Objects
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
 from headrace.warehouse.mirrors import COPYING, PAUSED, READY, StoredMirror, write_mirror
@@ -160,7 +160,7 @@ class Table:
         await self._clickhouse.execute(
             sql,
             parameters,
-            settings={**DURABLE, "insert_deduplication_token": attempt},
+            settings={**DURABLE, **LOADING, "insert_deduplication_token": attempt},
             query_id=f"headrace:{self._source}:{self.stored.name}:{parameters['upto']}:{attempt}",
         )
 

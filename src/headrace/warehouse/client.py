@@ -22,6 +22,7 @@ from headrace.errors import Error, InvalidConfiguration, InvalidSQL, LimitExceed
 
 CONNECT_TIMEOUT_S = 5
 CONNECTIONS_MAX = 32
+PIECE_BYTES = 256 << 10
 
 # Codes of ClickHouse's src/Common/ErrorCodes.cpp, by what the caller can do about them.
 _LIMITS = {158, 159, 160, 241, 290, 307, 396}
@@ -154,7 +155,7 @@ class ClickHouse:
         `insert_deduplication_token` is known writes none.
         """
         head = f"{_with_literals(sql, parameters or {})}\n".encode()
-        body = head + to_arrow_stream(rows) if isinstance(rows, pa.Table) else _chained(head, rows)
+        body = _in_pieces(head, rows) if isinstance(rows, pa.Table) else _chained(head, rows)
         with translated(self.url):
             summary = await self._client.raw_insert(
                 insert_block=body,
@@ -209,6 +210,38 @@ def _with_literals(sql: str, parameters: Parameters) -> str:
         return f"'{escaped}'"
 
     return _PARAMETER.sub(literal, sql)
+
+
+class _Pieces:
+    """A file for Arrow's writer that keeps what it is given, without copying it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.pieces: list[memoryview] = []
+
+    def write(self, data: pa.Buffer | bytes) -> None:
+        self.pieces.append(memoryview(data))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+async def _in_pieces(head: bytes, rows: pa.Table) -> AsyncIterator[Any]:
+    """The head, and the table as an Arrow stream: bytes and views of `PIECE_BYTES` or less. Columns are not copied."""
+    file = _Pieces()
+    with pa.ipc.new_stream(file, rows.schema) as writer:
+        writer.write_table(rows)
+    small = bytearray(head)
+    for piece in file.pieces:
+        if len(small) + piece.nbytes <= PIECE_BYTES:
+            small += piece
+            continue
+        yield bytes(small)
+        small = bytearray()
+        for begin in range(0, piece.nbytes, PIECE_BYTES):
+            yield piece[begin : begin + PIECE_BYTES]
+    yield bytes(small)
 
 
 async def _chained(head: bytes, rest: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
