@@ -66,13 +66,20 @@ class Query(Section):
 
 
 class MirroredTable(Section):
-    columns: dict[str, Literal["text", "array"]] = Field(
-        {}, description="How a column is kept where it is not the default: as PostgreSQL's text, or as an array."
+    columns: dict[str, Literal["text", "array", "drop", "hash", "mask", "tokenize"]] = Field(
+        {},
+        description="How a column is kept where it is not the default: as PostgreSQL's text, or as an array; what of a "
+        "personal one is kept.",
     )
     order_by: list[str] = Field([], description="The columns of the key in the order in which rows are sorted.")
     partition_by: str | None = Field(None, description="An expression of ClickHouse over columns of the key.")
     low_cardinality: list[str] = Field([], description="Columns of text with few different values.")
     codecs: dict[str, str] = Field({}, description="How columns are compressed, as ClickHouse's CODEC has it.")
+
+    @property
+    def personal(self) -> dict[str, str]:
+        """The columns whose values do not leave PostgreSQL, with what is kept of them."""
+        return {name: kind for name, kind in self.columns.items() if kind not in ("text", "array")}
 
 
 class Mirror(Section):

@@ -61,10 +61,14 @@ class Changes:
       and in a delete;
     - `_has_old` bool: the change came with its old row, or with the old row's key;
     - `old_<index>` binary, for each of `definition.old_columns`: that row's text; null without one.
+
+    Personal columns hold what stands for their values; those that are left out are not in `definition`. `withheld` says
+    why there is no value at all: nobody could tell which of them are personal.
     """
 
     definition: Definition
     rows: pa.Table
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace.bus.batch import Batch, Definition, Relation
 from headrace.capture.contents import Contents
+from headrace.capture.personal import Personal
 from headrace.capture.pgoutput import COMMIT, Messages, moment
 from headrace.capture.places import Placed, Placer, whole
 from headrace.errors import Corrupt
@@ -34,8 +35,17 @@ class Assembler:
     `append_only` are the logs, whose inserts become typed rows; every other table is mirrored.
     """
 
-    def __init__(self, *, after: Position, rows_max: int, bytes_max: int, append_only: Collection[Relation]) -> None:
+    def __init__(
+        self,
+        *,
+        after: Position,
+        rows_max: int,
+        bytes_max: int,
+        append_only: Collection[Relation],
+        personal: Personal | None = None,
+    ) -> None:
         self.after = after
+        self._personal = personal or Personal({})
         self._rows_max = rows_max
         self._bytes_max = bytes_max
         self._append_only = append_only
@@ -152,7 +162,7 @@ class Assembler:
         first = Position(int(changed[0].lsns[begin]), int(changed[0].ordinals[begin]))
         if not end_lsn:
             self.after = Position(int(changed[-1].lsns[end]), changed[-1].last_ordinal(end))
-        contents = Contents(find_definition=self._definition, append_only=self._append_only)
+        contents = Contents(find_definition=self._definition, append_only=self._append_only, personal=self._personal)
         for placed in changed:
             contents.add(placed)
         return Batch(

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from headrace.bus.batch import Definition, Undecodable
 from headrace.capture.framing import Ints
+from headrace.capture.personal import Protection
 from headrace.capture.pgoutput import CHANGE_TUPLE, DELETE, EPOCH, INSERT, OLD, OLD_KEY, UPDATE
 from headrace.capture.places import Placed
 from headrace.capture.set_aside import set_aside
@@ -44,11 +45,16 @@ def split_forms(placed: Placed, which: Ints) -> list[Ints]:
 
 
 def read_changes(
-    definition: Definition, placed: Placed, which: Ints, form: Form
+    definition: Definition, placed: Placed, which: Ints, form: Form, protection: Protection | None = None
 ) -> tuple[pa.RecordBatch, list[Undecodable]]:
-    """The changes `which` of one form, as `Changes` describes them, and those that cannot be read. Raises Corrupt."""
+    """The changes `which` of one form, as `Changes` describes them, and those that cannot be read. Raises Corrupt.
+
+    With a `protection` they are those of its definition.
+    """
     messages = placed.messages.select(which)
     images = read_rows(messages, len(definition.columns), old=form.old, new=form.kind != DELETE)
+    if protection is not None:
+        definition, images = protection.definition, protection.apply(images)
     count, none = len(which), pa.nulls(len(which), pa.binary())
     new, unchanged = _fill(images)
     columns = {
@@ -65,7 +71,14 @@ def read_changes(
     for index in definition.old_columns:
         columns[f"old_{index}"] = images.old[index].values if form.old else none
     rows = pa.RecordBatch.from_pydict(columns)
-    return set_aside(rows, _find_unreadable(definition, images), definition=definition, placed=placed, which=which)
+    return set_aside(
+        rows,
+        _find_unreadable(definition, images),
+        definition=definition,
+        placed=placed,
+        which=which,
+        personal=protection is not None,
+    )
 
 
 def _fill(images: Images) -> tuple[list[pa.BinaryArray], dict[int, Flags]]:

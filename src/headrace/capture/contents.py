@@ -11,6 +11,7 @@ from headrace.bus.batch import Changes, Definition, Relation, Truncated, Undecod
 from headrace.capture.changes import FORMS, read_changes, split_forms
 from headrace.capture.framing import Ints
 from headrace.capture.inserts import read_inserts
+from headrace.capture.personal import Personal
 from headrace.capture.pgoutput import CHANGE_OID, DELETE, INSERT, TRUNCATE, UPDATE, parse_truncated
 from headrace.capture.places import Placed
 from headrace.capture.set_aside import refuse
@@ -27,12 +28,20 @@ class Contents:
     """Gathers the fresh changes of messages, fed in order, as the fields of a batch.
 
     `find_definition` gives the one shape that a table, by oid, has in all of them. `append_only` are the logs: what is
-    no insert there is undecodable. Every other table is mirrored.
+    no insert there is undecodable. Every other table is mirrored, without the values of its `personal` columns.
     """
 
-    def __init__(self, *, find_definition: Callable[[int], Definition], append_only: Collection[Relation]) -> None:
+    def __init__(
+        self,
+        *,
+        find_definition: Callable[[int], Definition],
+        append_only: Collection[Relation],
+        personal: Personal,
+    ) -> None:
         self._find_definition = find_definition
         self._append_only = append_only
+        self._personal = personal
+        self._withheld: dict[Definition, str] = {}
         self._inserts: dict[Relation, list[pa.RecordBatch]] = {}
         self._changes: dict[Definition, list[list[pa.RecordBatch]]] = {}
         self._undecodable: list[Undecodable] = []
@@ -56,7 +65,11 @@ class Contents:
     def changes(self) -> dict[Relation, Changes]:
         """Form by form, so that the order of rows does not depend on how the messages were received."""
         return {
-            definition.relation: Changes(definition, pa.Table.from_batches([p for form in forms for p in form]))
+            definition.relation: Changes(
+                definition,
+                pa.Table.from_batches([piece for form in forms for piece in form]),
+                self._withheld.get(definition, ""),
+            )
             for definition, forms in self._changes.items()
         }
 
@@ -81,10 +94,14 @@ class Contents:
         ]
 
     def _add_to_mirror(self, definition: Definition, placed: Placed, which: Ints) -> None:
-        pieces = self._changes.setdefault(definition, [[] for _ in FORMS])
+        protection = self._personal.of_stream(definition)
+        handed_on = protection.definition if protection else definition
+        if protection and protection.withheld:
+            self._withheld[handed_on] = protection.withheld
+        pieces = self._changes.setdefault(handed_on, [[] for _ in FORMS])
         for form, group, piece in zip(FORMS, split_forms(placed, which), pieces, strict=True):
             if len(group):
-                rows, refused = read_changes(definition, placed, group, form)
+                rows, refused = read_changes(definition, placed, group, form, protection)
                 piece.append(rows)
                 self._undecodable += refused
 

@@ -14,19 +14,31 @@ from headrace.events.position import Position
 
 
 def set_aside(
-    rows: pa.RecordBatch, reasons: Mapping[int, str], *, definition: Definition, placed: Placed, which: Ints
+    rows: pa.RecordBatch,
+    reasons: Mapping[int, str],
+    *,
+    definition: Definition,
+    placed: Placed,
+    which: Ints,
+    personal: bool = False,
 ) -> tuple[pa.RecordBatch, list[Undecodable]]:
-    """`rows` without those that `reasons` names by index, and these apart. Row i came by message `which[i]`."""
+    """`rows` without those that `reasons` names by index, and these apart. Row i came by message `which[i]`.
+
+    `personal`: the table has personal columns, so that nobody may see its bytes.
+    """
     if not reasons:
         return rows, []
     keep = np.ones(len(which), np.bool_)
     keep[list(reasons)] = False
     return rows.filter(pa.array(keep)), [
-        refuse(definition, placed, int(which[index]), reason) for index, reason in sorted(reasons.items())
+        refuse(definition, placed, int(which[index]), reason, personal=personal)
+        for index, reason in sorted(reasons.items())
     ]
 
 
-def refuse(definition: Definition, placed: Placed, index: int, reason: str, *, offset: int = 0) -> Undecodable:
+def refuse(
+    definition: Definition, placed: Placed, index: int, reason: str, *, offset: int = 0, personal: bool = False
+) -> Undecodable:
     """The change that message `index` makes, or of several the one `offset` behind its first."""
     position = Position(int(placed.lsns[index]), int(placed.ordinals[index]) + offset)
-    return Undecodable(definition.relation, position, reason, placed.messages.raw(index))
+    return Undecodable(definition.relation, position, reason, b"" if personal else placed.messages.raw(index))

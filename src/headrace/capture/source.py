@@ -18,6 +18,8 @@ from headrace.capture.assembly import Assembler
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX, Backlog
 from headrace.capture.buffer import Buffer
 from headrace.capture.connection import Refused, SlotAddress
+from headrace.capture.personal import Personal
+from headrace.capture.personal_tokens import load_key, store_tokens
 from headrace.capture.reader import Reader
 from headrace.capture.slot import Prepared, check_resume, explain_refusal, prepare_slot
 from headrace.errors import Corrupt, Error, Unavailable
@@ -34,6 +36,7 @@ _BEHIND_S = 0.5
 _GATHER_S, _PAUSE_S = 0.5, 0.02
 """Changes that come later than `_BEHIND_S` need not hurry, and larger batches catch up faster: the next batch is full,
 unless that takes longer than `_GATHER_S`, or nothing more comes for `_PAUSE_S`."""
+_TOKENS_AGAIN_S = 1.0
 _AHEAD_STEPS = 8
 """Of a batch that is read ahead, an eighth is looked at at once: nobody is in a hurry."""
 
@@ -60,6 +63,8 @@ class Source:
     `tables` (each "schema.table") are append-only logs: their inserts come as typed rows, any other change of them is
     undecodable. Every other table in the publication is mirrored: its inserts, updates, deletes and truncations come.
 
+    `personal` columns of mirrored tables are replaced or left out before they are in a batch.
+
     `buffer_bytes_max` bounds the received bytes in memory; a batch takes at most half of them and `batch_rows_max`
     rows. `takeover_s` is how long to wait for a slot that another connection still holds.
 
@@ -77,10 +82,12 @@ class Source:
         buffer_bytes_max: int,
         batch_rows_max: int,
         takeover_s: float = _TAKEOVER_S,
+        personal: Personal | None = None,
     ) -> None:
         self._address = SlotAddress(postgres_url, slot, publication)
         self._tables = tuple(tables)
         self._takeover_s = takeover_s
+        self._personal = personal or Personal({})
         self._rows_max = batch_rows_max
         self._bytes_max = max(1, buffer_bytes_max // 2)
         self._buffer = Buffer(bytes_max=buffer_bytes_max)
@@ -106,6 +113,7 @@ class Source:
         that holds the slot after `takeover_s`, Corrupt for a slot that PostgreSQL gave up, Unavailable.
         """
         self._prepared = await prepare_slot(self._address, tables=self._tables, takeover_s=self._takeover_s)
+        await load_key(self._personal, self._address.url)
 
     async def start(self, after: Position) -> None:
         """Begin to read; changes up to and including `after` are skipped. START: nothing was ever read.
@@ -131,6 +139,7 @@ class Source:
             rows_max=self._rows_max,
             bytes_max=self._bytes_max,
             append_only=[Relation(*table.split(".", 1)) for table in self._tables],
+            personal=self._personal,
         )
         timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
         self._reader = Reader(
@@ -167,7 +176,7 @@ class Source:
                 return None
             self._end_backlog()
         if (batch := await self._end_ahead()) is not None:
-            return self._hand_out(batch)
+            return await self._hand_out(batch)
         self._buffer.lift_limit(last is not None)
         self._reader.wake()
         began = time.monotonic()
@@ -175,7 +184,7 @@ class Source:
             self._news.clear()
             handed = await self._take(last)
             if isinstance(handed, Batch):
-                return self._hand_out(handed)
+                return await self._hand_out(handed)
             if failure := self._reader.failure:
                 raise await self._explain(failure)
             waited_s = time.monotonic() - began
@@ -186,11 +195,22 @@ class Source:
                 async with asyncio.timeout(limit_s - waited_s):
                     await self._news.wait()
 
-    def _hand_out(self, batch: Batch) -> Batch | Idle:
-        """The next one is read while this one is loaded."""
+    async def _hand_out(self, batch: Batch) -> Batch | Idle:
+        """The next one is read while this one is loaded. Its tokens are stored before anybody sees them."""
+        await self._store_tokens()
         handed = self._tell(batch, batch.last)
         self._ahead = asyncio.create_task(self._read_ahead())
         return handed
+
+    async def _store_tokens(self) -> None:
+        """Without end: the batch is cut, and without its tokens it must not be handed out."""
+        while True:
+            try:
+                await store_tokens(self._personal, self._address.url)
+                return
+            except Unavailable as error:
+                log.warning("tokens_wait", reason=str(error), retry_in_s=_TOKENS_AGAIN_S)
+                await asyncio.sleep(_TOKENS_AGAIN_S)
 
     async def _read_ahead(self) -> Batch:
         """The next batch, once it is as large as it may be."""

@@ -20,6 +20,9 @@ from psycopg import pq, sql
 
 from headrace.capture.connection import Lost, Refused, parse_server_error, protocol_message, raise_server_error
 from headrace.capture.framing import HEAD_BYTES, Bytes, find_copy_data
+from headrace.capture.personal import Personal
+from headrace.capture.personal_copy import protect_copied
+from headrace.capture.personal_tokens import store_tokens
 from headrace.capture.server import Connection, connect, read_row, read_sql
 from headrace.capture.source_tables import Leaf
 from headrace.errors import Conflict, Error, InvalidConfiguration, Unavailable
@@ -53,14 +56,17 @@ async def copy_range(
     *,
     where: str | None = None,
     exported: str | None = None,
+    personal: Personal | None = None,
+    full_name: str = "",
 ) -> AsyncGenerator[bytes, None]:
     """The rows of `leaf` in the pages from `page_begin` to before `page_end`, None: to the end, in a new snapshot, or
     in the one that `export_snapshot` named.
 
     Yields COPY's text format in pieces of about `CHUNK_BYTES` that end with a row. `where` is a condition in SQL, as
-    trusted as the configuration that it is from. One short transaction, which locks the table against nothing but
-    its being rewritten or dropped. Close the iterator to stop early. Raises Rewritten, InvalidConfiguration for missing
-    rights, Unavailable; a repeat reads the range as it is then.
+    trusted as the configuration that it is from. `personal` columns of the table `full_name` are replaced. One short
+    transaction, which locks the table against nothing but its being rewritten or dropped. Close the iterator to stop
+    early. Raises Rewritten, InvalidConfiguration for missing rights, Unavailable; a repeat reads the range as it is
+    then.
     """
     async with connect(url) as connection:
         await _begin(connection, leaf, exported)
@@ -74,7 +80,7 @@ async def copy_range(
         try:
             async with aclosing(way(connection, statement)) as chunks:
                 async for chunk in chunks:
-                    yield chunk
+                    yield await protected(chunk, columns, personal, full_name, url)
         except Refused as error:
             raise _explain(error.sqlstate, str(error), leaf) from error
         except (Lost, TimeoutError) as error:
@@ -83,6 +89,16 @@ async def copy_range(
             raise _explain(error.sqlstate or "", str(error), leaf) from error
         finally:
             await connection.close()  # what is left in the socket is not for psycopg to read
+
+
+async def protected(rows: bytes, columns: Sequence[str], personal: Personal | None, full_name: str, url: str) -> bytes:
+    """Copied rows of a table with what stands for the values of its personal columns. Raises Unavailable."""
+    changes = personal.of_columns(full_name, columns) if personal and rows else None
+    if personal is None or changes is None:
+        return rows
+    replaced = await asyncio.to_thread(protect_copied, rows, changes)
+    await store_tokens(personal, url)
+    return replaced
 
 
 class Exported(NamedTuple):

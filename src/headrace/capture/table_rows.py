@@ -14,8 +14,10 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from headrace.capture.personal import Personal
 from headrace.capture.server import Connection, connect, read_row, read_sql
 from headrace.capture.source_tables import SourceTable
+from headrace.capture.table_copy import protected
 from headrace.errors import Conflict, InvalidConfiguration
 
 Key = tuple[str, ...]
@@ -57,7 +59,10 @@ class Page:
 class SourceRows:
     """The rows of one table, through one connection. `row_hash` is an expression of type bigint."""
 
-    def __init__(self, connection: Connection, table: SourceTable, key: Sequence[KeyColumn], row_hash: str) -> None:
+    def __init__(
+        self, url: str, connection: Connection, table: SourceTable, key: Sequence[KeyColumn], row_hash: str
+    ) -> None:
+        self._url = url
         self._connection = connection
         self._table = table
         self.key = tuple(key)
@@ -123,15 +128,16 @@ class SourceRows:
             rows = await (await self._connection.execute(statement, parameters)).fetchall()
         return {tuple(row["key"]): row["hashes"] for row in rows}
 
-    async def copy_by_key(self, keys: Sequence[Key], columns: Sequence[str]) -> bytes:
-        """The rows with these keys as COPY's text format."""
+    async def copy_by_key(self, keys: Sequence[Key], columns: Sequence[str], personal: Personal) -> bytes:
+        """The rows with these keys as COPY's text format, with their personal columns replaced."""
         parameters = {f"wanted{place}": [key[place] for key in keys] for place in range(len(self.key))}
         listed = sql.SQL(", ").join(sql.SQL("source.{}").format(_identifier(name)) for name in columns)
         statement = read_sql("copy_keyed").format(
             columns=listed, table=self._from(), wanted=self._wanted(), on=self._on()
         )
         async with self._translated(), self._connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
-            return b"".join([bytes(piece) async for piece in copy])
+            rows = b"".join([bytes(piece) async for piece in copy])
+        return await protected(rows, columns, personal, self._table.full_name, self._url)
 
     async def _read(self, statement: sql.Composed, parameters: dict[str, Any]) -> Page:
         row = await self._row(statement, parameters)
@@ -224,7 +230,7 @@ async def open_rows(url: str, table: SourceTable, key: Sequence[str], row_hash: 
         await connection.execute("; ".join(_SETTINGS).encode())
         cursor = await connection.execute(read_sql("read_key_columns"), {"oid": table.oid, "names": list(key)})
         columns = [KeyColumn(**row) for row in await cursor.fetchall()]
-        yield SourceRows(connection, table, columns, row_hash)
+        yield SourceRows(url, connection, table, columns, row_hash)
 
 
 def _identifier(*names: str) -> sql.Identifier:

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from headrace.capture.personal import no_longer_personal
 from headrace.capture.publication import publish
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_copy import Rewritten
-from headrace.errors import Error, Unavailable, Unknown
+from headrace.errors import Error, InvalidConfiguration, Unavailable, Unknown
 from headrace.mirror.copy import Copy
 from headrace.mirror.layout import wanted_shape
 from headrace.mirror.mirror import Mirror
@@ -115,7 +116,10 @@ class Arrival:
 
     async def _begin_copy(self, table: Table, described: SourceTable) -> None:
         """Empty tables in the present shape, whose changes are staged; then the floor from which on changes count."""
-        shape = wanted_shape(described, self._settings).to_json()
+        wanted = wanted_shape(described, self._settings)
+        if lost := table.shape.personal.keys() - wanted.personal.keys():
+            raise InvalidConfiguration(no_longer_personal(described.full_name, lost))
+        shape = wanted.to_json()
         begun = table.stored.filenode != 0 or shape != table.stored.shape
         async with self._loader.lock:
             await table.save(

@@ -51,7 +51,7 @@ def source_column(column: Column) -> str:
 def source_hash(shape: Shape) -> str:
     """PostgreSQL: the hash of the row `source`, as bigint."""
     texts = " || ".join(
-        f"coalesce('V' || length({text}) || ':' || {text}, 'N')" for text in map(source_column, shape.columns)
+        f"coalesce('V' || length({text}) || ':' || {text}, 'N')" for text in map(source_column, shape.compared)
     )
     return f"(('x' || substr(md5({texts}), 1, 16))::bit(64)::bigint)"
 
@@ -65,7 +65,7 @@ def mirror_hash(shape: Shape) -> str:
     """ClickHouse: the hash of the row `held`, as Int64."""
     texts = ", ".join(
         f"ifNull(concat('V', toString(lengthUTF8({text})), ':', {text}), 'N')"
-        for text in map(mirror_column, shape.columns)
+        for text in map(mirror_column, shape.compared)
     )
     # Two arguments at least, which concat wants.
     return f"reinterpretAsInt64(reverse(substring(MD5(concat('', {texts})), 1, 8)))"
@@ -114,7 +114,7 @@ class Comparison:
 
     def column_hashes(self, keys: Sequence[Key]) -> str:
         """For rows with these keys: the MD5 of each column's text, empty for NULL."""
-        hashes = ", ".join(f"ifNull(lower(hex(MD5({text}))), '')" for text in map(mirror_column, self.shape.columns))
+        hashes = ", ".join(f"ifNull(lower(hex(MD5({text}))), '')" for text in map(mirror_column, self.shape.compared))
         return f"SELECT {hashes} FROM {self._held()} WHERE {self.among(keys)}"
 
     def between(self, after: Key | None, upto: Key | None) -> str:

@@ -7,10 +7,11 @@ restart goes on with the rest (decision 12).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from headrace.capture.personal import Personal
 from headrace.capture.source_tables import Leaf, SourceTable
 from headrace.capture.table_copy import copy_range, export_snapshot
 from headrace.mirror.column_type import SETTINGS
@@ -40,11 +41,19 @@ class Copy:
     """Copies tables of one source. `workers` ranges are under way at once; all together read `bytes_per_s_max`."""
 
     def __init__(
-        self, *, clickhouse: ClickHouse, source: str, postgres_url: str, workers: int, bytes_per_s_max: int | None
+        self,
+        *,
+        clickhouse: ClickHouse,
+        source: str,
+        postgres_url: str,
+        workers: int,
+        bytes_per_s_max: int | None,
+        personal: Personal,
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
         self._postgres_url = postgres_url
+        self._personal = personal
         self._slots = asyncio.Semaphore(workers)
         self._bytes_per_s_max = bytes_per_s_max and bytes_per_s_max / workers
 
@@ -83,10 +92,7 @@ class Copy:
         objects = table.objects
         columns = [column.name for column in objects.shape.columns]
         sql = objects.copy(table.stored.floor_lsn)
-        source = copy_range(
-            self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end, exported=exported
-        )
-        async with aclosing(source) as chunks:
+        async with aclosing(self._rows(table, range_, columns, exported)) as chunks:
             written = await self._clickhouse.insert_select(
                 sql, count.of(chunks), settings={**DURABLE, **SETTINGS, **LOADING}
             )
@@ -99,13 +105,24 @@ class Copy:
             took_s = asyncio.get_running_loop().time() - began
             await asyncio.sleep(max(0.0, count.bytes / self._bytes_per_s_max - took_s))
 
+    def _rows(
+        self, table: Table, range_: Range, columns: Sequence[str], exported: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        return copy_range(
+            self._postgres_url,
+            range_.leaf,
+            columns,
+            range_.page_begin,
+            range_.page_end,
+            exported=exported,
+            personal=self._personal,
+            full_name=table.stored.full_name,
+        )
+
     async def _set_aside(self, table: Table, range_: Range, columns: Sequence[str], exported: str | None) -> None:
         """Read the range again for the rows that a column cannot hold: they become dead letters."""
-        source = copy_range(
-            self._postgres_url, range_.leaf, columns, range_.page_begin, range_.page_end, exported=exported
-        )
         parameters = {"source": self._source, "target": table.stored.name, "lsn": table.stored.floor_lsn}
-        async with aclosing(source) as chunks:
+        async with aclosing(self._rows(table, range_, columns, exported)) as chunks:
             found = await self._clickhouse.insert_select(
                 table.objects.copied_letters(), chunks, parameters, settings=DURABLE
             )

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from headrace.capture.obstacles import find_obstacles
+from headrace.capture.personal import Personal
 from headrace.capture.publication import unpublish
 from headrace.capture.source_tables import SourceTable, describe_table, find_tables
 from headrace.errors import Error, InvalidConfiguration, Unavailable
@@ -58,6 +59,7 @@ class MirrorKeeper:
         loader: Loading,
         arrival: Arrival,
         refill: Callable[[Sequence[str]], Awaitable[None]],
+        personal: Personal,
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
@@ -72,9 +74,11 @@ class MirrorKeeper:
             clickhouse=clickhouse,
             source=source,
             postgres_url=postgres_url,
+            personal=personal,
             lock=loader.lock,
             refill=refill,
         )
+        self._personal = personal
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -216,4 +220,5 @@ class MirrorKeeper:
         async with self._loader.lock:
             await table.save(state=REMOVED)
             await table.drop_views()
+            self._personal.forget(table.stored.oid)
         await self._mirror.sweep()

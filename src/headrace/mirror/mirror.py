@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from headrace.bus.batch import Batch, Changes, Definition, Truncated
+from headrace.capture.personal import Personal, no_longer_personal
 from headrace.capture.source_tables import SourceTable, describe_table
-from headrace.errors import Error, Unavailable
+from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
+from headrace.mirror.layout import wanted_shape
 from headrace.mirror.shape import Shape, mirrored_name
 from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table, objects_of
@@ -42,12 +44,19 @@ class Mirror:
     """
 
     def __init__(
-        self, *, clickhouse: ClickHouse, source: str, postgres_url: str, settings: Mapping[str, MirroredTable]
+        self,
+        *,
+        clickhouse: ClickHouse,
+        source: str,
+        postgres_url: str,
+        settings: Mapping[str, MirroredTable],
+        personal: Personal,
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
         self._postgres_url = postgres_url
         self._settings = settings
+        self._personal = personal
         self._tables: dict[str, Table] = {}
 
     def __iter__(self) -> Iterator[Table]:
@@ -73,10 +82,37 @@ class Mirror:
         """Know again what was there before. Safe to repeat."""
         for stored in (await read_mirrors(self._clickhouse, self._source)).values():
             table = self.put(stored)
-            if stored.state in (READY, COPYING, PAUSED):
-                await table.make()
             if stored.state == READY:
+                await table.make()
                 await table.publish()
+            if stored.in_service:
+                await self._follow_personal(table)
+            if table.stored.state in (COPYING, PAUSED):
+                await table.make()
+
+    async def _follow_personal(self, table: Table) -> None:
+        """Other columns are personal than those that were: copy the table anew before its next change comes, so that
+        no value stays, or is taken for another. Values that were hidden are not shown by leaving out a line.
+        """
+        was = table.shape.personal
+        self._personal.know(table.stored.oid, was)
+        wanted = self._personal.of_table(table.stored.full_name)
+        if was == wanted or table.stored.state == QUARANTINED:
+            return
+        described = await describe_table(self._postgres_url, table.stored.oid)
+        if described is None:
+            return
+        try:
+            if lost := was.keys() - wanted.keys():
+                raise InvalidConfiguration(no_longer_personal(table.stored.full_name, lost))
+            shape = wanted_shape(described, self._settings)
+        except InvalidConfiguration as error:
+            await self.quarantine(table, f"{error.message} {error.detail}")
+            return
+        self._personal.know(table.stored.oid, wanted)
+        log.info("personal_columns_changed", table=table.stored.full_name)
+        generation = table.stored.generation + 1
+        await table.save(state=COPYING, generation=generation, shape=shape.to_json(), floor_lsn=0, filenode=0)
 
     async def sweep(self) -> None:
         """Drop the tables that nobody needs any more: of earlier generations, and of mirrors that are gone."""
@@ -137,6 +173,9 @@ class Mirror:
         if (table.stored.schema_name, table.stored.table_name) != (relation.schema, relation.name):
             await self.rename(table, relation.schema, relation.name)
             table = self._find(changes.definition.oid) or table
+        if changes.withheld:
+            await self.quarantine(table, changes.withheld)
+            return
         if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
             await self._evolve(table, changes.definition)
         try:

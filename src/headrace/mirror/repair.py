@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 from uuid import uuid4
 
+from headrace.capture.personal import Personal
 from headrace.capture.source_tables import describe_table
 from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_rows import Key, SourceRows, open_rows
@@ -50,12 +51,14 @@ class Repair:
         clickhouse: ClickHouse,
         source: str,
         postgres_url: str,
+        personal: Personal,
         lock: asyncio.Lock,
         refill: Callable[[Sequence[str]], Awaitable[None]],
     ) -> None:
         self._clickhouse = clickhouse
         self._source = source
         self._url = postgres_url
+        self._personal = personal
         self._lock = lock
         self._watermarks = WatermarkReader(clickhouse=clickhouse, source=source)
         self._refill = refill
@@ -103,7 +106,7 @@ class Repair:
                 "Look for it in pg_stat_activity, and repair again.",
             ) from error
         shape, objects = table.shape, table.objects
-        copied = await rows.copy_by_key(keys, [column.name for column in shape.columns])
+        copied = await rows.copy_by_key(keys, [column.name for column in shape.columns], self._personal)
         end = Position(await log_end(self._url) - 1)
         await self._watermarks.wait_for(end, timeout_s=WATERMARK_WAIT_MAX_S)
         async with self._lock:

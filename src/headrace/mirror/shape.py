@@ -9,6 +9,7 @@ from functools import cached_property
 import msgspec
 
 from headrace.bus.batch import Definition
+from headrace.capture.personal import DROP, KINDS
 from headrace.capture.source_tables import SourceTable
 from headrace.capture.source_tables import SourceType as CatalogType
 from headrace.errors import Error, InvalidConfiguration
@@ -53,12 +54,25 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
     """The columns in PostgreSQL's order, and the names of those that make the key; no key: the whole row counts.
 
     `order_by` is another order of the key, `partition_by` an expression over it; empty: as the key, and none.
+    `left_out` are personal columns that are not mirrored.
     """
 
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     order_by: tuple[str, ...] = ()
     partition_by: str = ""
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def personal(self) -> dict[str, str]:
+        """What is done with each personal column."""
+        kept = {column.name: column.choice for column in self.columns if column.choice in KINDS}
+        return {name: kind for name, kind in kept.items() if kind} | dict.fromkeys(self.left_out, DROP)
+
+    @property
+    def compared(self) -> tuple[Column, ...]:
+        """The columns that PostgreSQL and the mirror can compare: of personal ones it has no text that we have."""
+        return tuple(column for column in self.columns if column.choice not in KINDS)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -123,8 +137,17 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
             choice=choices.get(column.name),
         )
         for column in table.columns
+        if choices.get(column.name) != DROP
     )
-    return Shape(columns, table.key or table.primary_key).check(table.full_name)
+    key = table.key or table.primary_key
+    if hidden := [name for name in key if choices.get(name) in KINDS]:
+        raise InvalidConfiguration(
+            f"{table.full_name} cannot be mirrored with a personal column in its key: {', '.join(hidden)}.",
+            "The key tells rows apart, and finds them again on both sides.",
+            "Give the table another key, or a REPLICA IDENTITY USING INDEX on other columns.",
+        )
+    left_out = tuple(name for name, choice in choices.items() if choice == DROP)
+    return Shape(columns, key, left_out=left_out).check(table.full_name)
 
 
 def source_type(catalog: CatalogType) -> SourceType:

@@ -142,18 +142,20 @@ class TwoSides:
         if not keys:
             return list(found)
         shape = self.comparison.shape
-        there = await self.rows.column_hashes(keys, [source_column(column) for column in shape.columns])
+        names = [column.name for column in shape.compared]
+        key_places = [names.index(name) for name in shape.key]
+        there = await self.rows.column_hashes(keys, [source_column(column) for column in shape.compared])
         # Told by the hashes of their keys: the two sides may write one key in two ways.
         here = {
-            tuple(hashes[place] for place in shape.key_places): hashes
+            tuple(hashes[place] for place in key_places): hashes
             for hashes in await self._ask(self.comparison.column_hashes(keys))
         }
         named = []
         for each in found:
             hashes = there.get(each.key, ())
-            other = here.get(tuple(hashes[place] for place in shape.key_places), ()) if hashes else ()
-            pairs = zip(shape.columns, hashes, other, strict=False)
-            named.append(replace(each, columns=tuple(column.name for column, one, two in pairs if one != two)))
+            other = here.get(tuple(hashes[place] for place in key_places), ()) if hashes else ()
+            pairs = zip(names, hashes, other, strict=False)
+            named.append(replace(each, columns=tuple(name for name, one, two in pairs if one != two)))
         return named
 
     async def _seen(self, statement: str) -> dict[Key, Seen]:

@@ -13,6 +13,11 @@ from headrace.mirror.column_type import ColumnType, SourceType
 from headrace.mirror.scalar_type import scalar_type, text_type
 
 _AS_TEXT = "PostgreSQL's text of it"
+_PERSONAL = {
+    "hash": "a keyed hash of PostgreSQL's text",
+    "mask": "its first character, of an e-mail address its domain too",
+    "tokenize": "a token; what it stands for is in PostgreSQL",
+}
 _NO_ELEMENTS = ("bytea", "oid")
 _VECTORS = ("int2vector", "oidvector")  # arrays to the catalog, written without braces
 
@@ -22,7 +27,8 @@ def column_type(source: SourceType, *, not_null: bool, choice: str | None = None
 
     `not_null`: the source column is NOT NULL, so that an empty array stands for nothing else.
     `choice`: of the user, for this column. None: the best that holds every value, or nearly; "text": PostgreSQL's
-    text, whatever the type; "array": an array although the column may be NULL, which becomes the empty array.
+    text, whatever the type; "array": an array although the column may be NULL, which becomes the empty array; "hash",
+    "mask" and "tokenize": text that stands for a personal value.
     Raises InvalidConfiguration for any other choice, and for "array" where there is no array type for the column.
     """
     match choice:
@@ -40,6 +46,8 @@ def column_type(source: SourceType, *, not_null: bool, choice: str | None = None
                     'Leave the choice out, or choose "text".',
                 )
             return array if not_null else replace(array, note=f"{array.note}; NULL becomes the empty array")
+        case "hash" | "mask" | "tokenize":
+            return text_type(f"personal: {_PERSONAL[choice]}")
     raise InvalidConfiguration(
         "There is no such way to mirror a column.",
         f'Got {choice!r}; expected "text" or "array".',

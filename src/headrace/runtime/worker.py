@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle
+from headrace.capture.personal import Personal
 from headrace.capture.source import Source
 from headrace.errors import Unavailable, UnknownSource
 from headrace.event_store.connection import connect
@@ -79,6 +80,9 @@ class Worker:
         self._clickhouse = clickhouse
         self._on_step = on_step
         self._postgres_url = addresses.postgres_url
+        self._personal = personal = Personal(
+            {name: table.personal for name, table in settings.mirror.table.items() if table.personal}
+        )
         self._source = Source(
             postgres_url=addresses.postgres_url,
             slot=settings.slot,
@@ -86,6 +90,7 @@ class Worker:
             tables=[EVENTS_TABLE],
             buffer_bytes_max=settings.capture.buffer_bytes_max,
             batch_rows_max=settings.capture.batch_rows_max,
+            personal=personal,
         )
         source = settings.project
         self._mirror = mirror = Mirror(
@@ -93,6 +98,7 @@ class Worker:
             source=source,
             postgres_url=addresses.postgres_url,
             settings=settings.mirror.table,
+            personal=personal,
         )
         self._models = models = ReadModels()
         self._advance = advance = Advance(clickhouse=clickhouse, source=source)
@@ -143,6 +149,7 @@ class Worker:
             postgres_url=self._postgres_url,
             workers=settings.mirror.copy_workers,
             bytes_per_s_max=settings.mirror.copy_bytes_per_s_max,
+            personal=self._personal,
         )
         arrival = Arrival(
             clickhouse=clickhouse,
@@ -165,6 +172,7 @@ class Worker:
             loader=self._loader,
             arrival=arrival,
             refill=self._deployer.refill,
+            personal=self._personal,
         )
 
     async def run(self) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.made_mirror import FAR, make_mirror, paused, plant, run_sql
 
+from headrace.capture.personal import Personal
 from headrace.capture.stream_floor import log_end
 from headrace.errors import Behind, Conflict
 from headrace.mirror.repair import Repair
@@ -125,6 +126,17 @@ async def test_a_comparison_that_was_cut_off_goes_on_where_it_was(clickhouse: Cl
     assert anew.run != found.run
 
 
+def repair_of(clickhouse: ClickHouse, url: str, refilled: Refilled) -> Repair:
+    return Repair(
+        clickhouse=clickhouse,
+        source=clickhouse.database,
+        postgres_url=url,
+        personal=Personal({}),
+        lock=asyncio.Lock(),
+        refill=refilled,
+    )
+
+
 async def test_repair_brings_over_what_differs(clickhouse: ClickHouse, url: str) -> None:
     await run_sql(url, *MADE)
     table = await make_mirror(clickhouse, url, "t")
@@ -135,9 +147,7 @@ async def test_repair_brings_over_what_differs(clickhouse: ClickHouse, url: str)
     found = await compare.verify(table.stored)
     assert (found.missing, found.extra, found.changed) == (2, 1, 2)
     refilled = Refilled()
-    repair = Repair(
-        clickhouse=clickhouse, source=clickhouse.database, postgres_url=url, lock=asyncio.Lock(), refill=refilled
-    )
+    repair = repair_of(clickhouse, url, refilled)
     assert await repair.run(table) == 5
     assert refilled == ["t"]
     assert (await compare.verify_again(table.stored, found)).state == "clean"
@@ -151,9 +161,7 @@ async def test_a_repaired_row_yields_to_the_changes_that_come_later(clickhouse: 
     await plant(clickhouse, table, "id IN (1, 2, 3, 4)", "0 AS n")
     await verifier(clickhouse, url).verify(table.stored)
     before = await log_end(url)
-    repair = Repair(
-        clickhouse=clickhouse, source=clickhouse.database, postgres_url=url, lock=asyncio.Lock(), refill=Refilled()
-    )
+    repair = repair_of(clickhouse, url, Refilled())
     await repair.run(table)
     ((version,),) = await clickhouse.rows(f"SELECT max(_version) FROM {table.objects.rows} FINAL WHERE id = 1")
     assert copied_version(before - 1) <= version < await log_end(url) << 64
@@ -167,9 +175,7 @@ async def test_a_repaired_row_yields_to_the_changes_that_come_later(clickhouse: 
 async def test_repair_needs_a_comparison_and_a_key(clickhouse: ClickHouse, url: str) -> None:
     await run_sql(url, "CREATE TABLE t (n int)", "ALTER TABLE t REPLICA IDENTITY FULL", "INSERT INTO t VALUES (1)")
     table = await make_mirror(clickhouse, url, "t")
-    repair = Repair(
-        clickhouse=clickhouse, source=clickhouse.database, postgres_url=url, lock=asyncio.Lock(), refill=Refilled()
-    )
+    repair = repair_of(clickhouse, url, Refilled())
     with pytest.raises(Conflict, match="not compared"):
         await repair.run(table)
     await verifier(clickhouse, url).verify(table.stored)
