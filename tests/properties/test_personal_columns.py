@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.capture.personal import Personal, masked, replace_values
@@ -25,6 +25,7 @@ def personal() -> Personal:
     return made
 
 
+@settings(deadline=None)  # the first example may import pandas, which pyarrow does where it is installed
 @given(st.lists(st.tuples(VALUE, VALUE, VALUE, VALUE), min_size=1, max_size=20))
 def test_copied_rows_get_what_the_stream_gets(rows: list[tuple[str | None, ...]]) -> None:
     changes = personal().of_columns("public.t", ["h", "plain", "m", "t"])

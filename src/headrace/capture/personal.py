@@ -82,6 +82,7 @@ class Personal:
 
     def know(self, oid: int, kinds: Mapping[str, str]) -> None:
         """The table with this number has had these personal columns."""
+        self.forget(oid)
         self._known[oid] = kinds
 
     def forget(self, oid: int) -> None:

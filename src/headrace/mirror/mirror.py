@@ -76,6 +76,8 @@ class Mirror:
 
     def put(self, stored: StoredMirror) -> Table:
         table = self._tables[stored.name] = Table(clickhouse=self._clickhouse, source=self._source, stored=stored)
+        if stored.in_service:
+            self._personal.know(stored.oid, table.shape.personal)
         return table
 
     async def resume(self) -> None:
@@ -95,7 +97,6 @@ class Mirror:
         no value stays, or is taken for another. Values that were hidden are not shown by leaving out a line.
         """
         was = table.shape.personal
-        self._personal.know(table.stored.oid, was)
         wanted = self._personal.of_table(table.stored.full_name)
         if was == wanted or table.stored.state == QUARANTINED:
             return

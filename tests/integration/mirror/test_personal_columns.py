@@ -6,11 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 from support.fault_system import until
+from support.mirror_proof import log_end
 from support.mirror_side import MirrorSide, mirror_side
 
+from headrace.capture.source_tables import find_tables
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
+from headrace.errors import InvalidConfiguration, InvalidSQL
+from headrace.mirror.layout import wanted_shape
 from headrace.mirror.verify import Verifier
+from headrace.settings import MirroredTable
 from headrace.warehouse.dead_letters import read_dead_letters
 from headrace.warehouse.mirrors import QUARANTINED, READY, MirrorRequest, read_mirrors, write_request
 
@@ -50,7 +55,10 @@ async def stored_text(side: MirrorSide) -> str:
     )
     found = []
     for database, name in await side.clickhouse.rows(sql, {"database": side.clickhouse.database}):
-        found.append((await side.clickhouse.raw(f"SELECT * FROM `{database}`.`{name}`", format="TSV")).decode())
+        try:
+            found.append((await side.clickhouse.raw(f"SELECT * FROM `{database}`.`{name}`", format="TSV")).decode())
+        except InvalidSQL as error:  # an older generation, dropped just now
+            assert "UNKNOWN_TABLE" in str(error)
     return "\n".join(found)
 
 
@@ -73,7 +81,7 @@ async def test_a_personal_value_is_nowhere_but_in_postgresql(
     await side.run("UPDATE t SET n = 7 WHERE id = 4")
     await side.run(f"UPDATE t SET id = 50, email = '{SECRET}1@x.org' WHERE id = 5")
     await side.run("DELETE FROM t WHERE id = 2")
-    await side.mirrored.wait_until_loaded()
+    await side.mirrored.wait_for(await log_end(side.url))
     shown = await side.clickhouse.rows("SELECT id, email, phone, name, born FROM t ORDER BY id")
     by_id = {number: values for number, *values in shown}
     assert sorted(by_id) == [1, 4, 50]
@@ -81,7 +89,7 @@ async def test_a_personal_value_is_nowhere_but_in_postgresql(
     assert len(by_id[1][0]) == 64
     assert by_id[1][1] == "q***"
     assert by_id[1][3] == "1***"
-    tokens = dict(await side.run("SELECT token, value FROM headrace.personal_tokens"))
+    tokens: dict[str, str] = dict(await side.run("SELECT token, value FROM headrace.personal_tokens"))
     assert {tokens[values[2]] for values in by_id.values()} == {f"{SECRET} 1", f"{SECRET} 4", f"{SECRET} 5"}
     letters = await read_dead_letters(side.clickhouse, side.mirrored.source)
     assert len(letters) == 2
@@ -92,7 +100,7 @@ async def test_a_personal_value_is_nowhere_but_in_postgresql(
     await write_request(side.clickhouse, side.mirrored.source, MirrorRequest("public.t", "repair"))
     await side.run("TRUNCATE t")
     await side.run(f"INSERT INTO t VALUES {row(8)}")
-    await side.mirrored.wait_until_loaded()
+    await side.mirrored.wait_for(await log_end(side.url))
     assert SECRET not in await stored_text(side)
     assert SECRET not in "".join(capfd.readouterr())
 
@@ -160,18 +168,12 @@ async def test_what_was_personal_is_not_shown_for_a_line_that_is_missing(side: M
     await until(quarantined)
     assert "email" in (await state_of(side))[1]
     await side.run(f"INSERT INTO t VALUES {row(2)}")
-    await side.mirrored.wait_until_loaded()
+    await side.mirrored.wait_for(await log_end(side.url))
     assert SECRET not in await stored_text(side)
 
 
 async def test_a_key_cannot_be_personal(side: MirrorSide) -> None:
-    declare(side, '\n[mirror.table."public.t"]\ncolumns = {id = "hash"}\n')
     await side.run(TABLE)
-    side.start()
-
-    async def told() -> bool:
-        return True
-
-    await until(told)
-    await side.stop()
-    assert "t" not in await read_mirrors(side.clickhouse, side.mirrored.source)
+    (table,) = await find_tables(side.url, ["public.t"])
+    with pytest.raises(InvalidConfiguration, match="personal column in its key: id"):
+        wanted_shape(table, {"public.t": MirroredTable(columns={"id": "hash"})})
