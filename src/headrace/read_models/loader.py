@@ -105,7 +105,10 @@ class Loader:
             await self._until_done(plan, batch, verify=unfinished is not None)
 
     async def vouch(self, position: Position, committed_at: datetime | None = None) -> None:
-        """The log is idle and everything up to `position` is loaded: say so, so that readers can tell."""
+        """The log is idle and everything up to `position` is loaded: say so, so that readers can tell.
+
+        `committed_at` is a moment up to which that holds; None: it is not known to be later than before.
+        """
         async with self.lock:
             position = max(position, self.watermark.position)
             await self._vouch(self.watermark.batch, position, committed_at or self.watermark.committed_at)

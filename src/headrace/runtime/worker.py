@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle
@@ -254,9 +255,11 @@ class Worker:
             self._on_step("confirmed")
 
     async def _vouch(self, idle: Idle | None) -> None:
-        await self._loader.vouch(idle.position if idle else self._loader.watermark.position)
-        if idle:
-            self._source.confirm(idle.lsn)
+        if idle is None:
+            await self._loader.vouch(self._loader.watermark.position)
+            return
+        await self._loader.vouch(idle.position, datetime.now(UTC))
+        self._source.confirm(idle.lsn)
 
     def _wanted(self) -> list[Definition]:
         statements = [each for file in self._project.statements for each in parse(file.text, str(file.path))]
