@@ -245,7 +245,7 @@ class Source:
             raise Corrupt(
                 f"The log has no place {last}, where an unfinished batch was planned to end.",
                 f"It is read up to {idle.position}.",
-                "Was the publication changed? Stop the worker and run `headrace rebuild --all`.",
+                "Was the publication changed? Stop the worker and run `headrace recover`.",
             )
         return idle if last is None and idle.position > self._told else None
 

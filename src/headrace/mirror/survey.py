@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from headrace.capture.slot_health import SlotHealth, slot_health
 from headrace.capture.source_tables import Leaf, describe_tables
 from headrace.capture.stream_floor import log_end
+from headrace.events.position import START
 from headrace.mirror.shape import Shape
 from headrace.mirror.table import objects_of
 from headrace.warehouse.client import ClickHouse
@@ -85,7 +86,9 @@ async def survey(clickhouse: ClickHouse, source: str, postgres_url: str, slot: s
     for stored in tables:
         rows, waiting = await _count(clickhouse, stored)
         lag = live
-        if stored.state != READY and (lacks := await read_plan_after(clickhouse, source, stored.applied_batch)):
+        if stored.state in (COPYING, PAUSED) and stored.floor_lsn == 0:
+            lag = Lag(None, None)  # its copy has not begun
+        elif stored.state != READY and (lacks := await read_plan_after(clickhouse, source, stored.applied_batch)):
             lag = _lag_behind(lacks, end_lsn, now)
         copy = None
         if stored.oid in leaves:
@@ -99,7 +102,7 @@ async def survey(clickhouse: ClickHouse, source: str, postgres_url: str, slot: s
 
 def _lag_of_watermark(watermark: Watermark, end_lsn: int, now: datetime) -> Lag:
     """What is committed and not loaded. An idle worker moves the watermark on with the log."""
-    if watermark is NOTHING:
+    if watermark.position == START:
         return Lag(None, None)
     lacking = max(0, end_lsn - 1 - watermark.position.lsn)
     return Lag(lacking, _age(watermark.committed_at, now) if lacking else 0.0)

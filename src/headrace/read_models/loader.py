@@ -83,7 +83,7 @@ class Loader:
             raise Corrupt(
                 "ClickHouse holds a plan that does not follow the watermark.",
                 f"Source {self._source}: plan of batch {plan.batch}, watermark at batch {self.watermark.batch}.",
-                "Stop the worker and run `headrace rebuild --all`.",
+                "Stop the worker and run `headrace recover`.",
             )
         return plan
 
@@ -100,7 +100,7 @@ class Loader:
                 raise Corrupt(
                     "The log does not give an unfinished batch again as it was planned.",
                     f"Planned up to {plan.last}, read up to {batch.last}.",
-                    "The replication slot was replaced: stop the worker and run `headrace rebuild --all`.",
+                    "The replication slot was replaced: stop the worker and run `headrace recover`.",
                 )
             await self._until_done(plan, batch, verify=unfinished is not None)
 
