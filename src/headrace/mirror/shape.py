@@ -112,6 +112,7 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
             f"{table.full_name} has no column {', '.join(sorted(unknown))}.",
             hint="Correct mirror.table in headrace.toml.",
         )
+    key = table.key or table.primary_key
     columns = tuple(
         Column(
             name=column.name,
@@ -120,11 +121,12 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
             typmod=column.typmod,
             type=source_type(column.type),
             not_null=column.not_null,
-            choice=choices.get(column.name),
+            # ClickHouse sorts by nothing that can hold a NULL, as the elements of an array can.
+            choice="text" if column.name in key and column.type.kind == "array" else choices.get(column.name),
         )
         for column in table.columns
     )
-    return Shape(columns, table.key or table.primary_key).check(table.full_name)
+    return Shape(columns, key).check(table.full_name)
 
 
 def source_type(catalog: CatalogType) -> SourceType:
