@@ -150,3 +150,8 @@ def test_a_copy_is_waited_for(mirrored: Stack) -> None:
     assert (done.returncode, "public.goods is ready" in done.stderr) == (0, True), done.stderr
     assert mirrored.sql("SELECT count() AS count FROM shop.goods") == [{"count": 1000}]
     assert headrace("mirror", "remove", "public.goods", folder=mirrored.folder).returncode == 0
+
+
+def test_recover_is_refused_while_a_worker_reads(mirrored: Stack) -> None:
+    done = headrace("recover", folder=mirrored.folder)
+    assert (done.returncode, "is in use by another connection" in done.stderr) == (9, True), done.stderr

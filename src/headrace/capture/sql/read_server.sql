@@ -13,5 +13,5 @@ SELECT
     EXISTS (
         SELECT FROM pg_roles
         WHERE (rolname = current_user AND (rolsuper OR rolreplication))
-           OR (rolname IN ('rds_replication', 'azure_pg_admin') AND pg_has_role(current_user, oid, 'member'))
+           OR (rolname IN ('rds_replication', 'azure_pg_admin', 'neon_superuser') AND pg_has_role(current_user, oid, 'member'))
     ) AS may_replicate
