@@ -21,6 +21,7 @@ SELECT source, max(batch) FROM headrace.batches WHERE source = {source:String} G
 _STATEMENTS = (
     "create_batches",
     "create_watermarks",
+    "create_origins",
     "create_dead_letters",
     "create_definitions",
     "create_events",
@@ -51,7 +52,7 @@ async def forget_position(clickhouse: ClickHouse, source: str) -> None:
     # Made anew, not emptied: with the tokens of its inserts, a page of events that comes again would be left out.
     await clickhouse.execute(f"DROP TABLE IF EXISTS `{clickhouse.database}`.events SYNC")
     await create_schema(clickhouse)
-    for table in ("dead_letters", "watermarks"):
+    for table in ("dead_letters", "origins", "watermarks"):
         await clickhouse.execute(
             f"DELETE FROM {SYSTEM_DATABASE}.{table} WHERE source = {{source:String}}", {"source": source}
         )
@@ -71,6 +72,7 @@ async def forget_source(clickhouse: ClickHouse, source: str) -> None:
         "mirror_differences",
         "dead_letters",
         "batches",
+        "origins",
         "watermarks",
     ):
         await clickhouse.execute(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ from support.fault_domain import Deposited
 from support.fault_system import until
 from support.mirror_side import MirrorSide, mirror_side
 
+from headrace.capture.connection import SlotAddress, open_stream
+from headrace.capture.origin import Origin
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
-from headrace.errors import AlreadyRunning, Corrupt
+from headrace.errors import AlreadyRunning, Corrupt, InvalidSQL, Unavailable
 from headrace.event_store.event_store import EventStore
 from headrace.events.position import Position
 from headrace.runtime.databases import Addresses
@@ -21,6 +25,7 @@ from headrace.runtime.project import Project
 from headrace.runtime.recovery import recover
 from headrace.settings import Settings
 from headrace.warehouse.mirrors import MirrorRequest, read_mirrors, read_requests, write_request
+from headrace.warehouse.origins import read_origin, write_origin
 from headrace.warehouse.watermark import read_watermark, write_watermark
 
 READ_MODELS = """
@@ -57,8 +62,11 @@ async def rows(side: MirrorSide, sql: str) -> list[tuple[Any, ...]]:
 
 async def read_models_hold(side: MirrorSide, totals: list[tuple[int, int]], balance: tuple[int, int]) -> None:
     async def hold() -> bool:
-        found = await rows(side, "SELECT n, times FROM totals ORDER BY n")
-        summed = await rows(side, "SELECT deposits, total FROM balances")
+        try:
+            found = await rows(side, "SELECT n, times FROM totals ORDER BY n")
+            summed = await rows(side, "SELECT deposits, total FROM balances")
+        except InvalidSQL:  # not made yet
+            return False
         return (found, summed) == (totals, [balance])
 
     await until(hold)
@@ -122,6 +130,42 @@ async def test_everything_is_loaded_again_behind_a_new_slot(side: MirrorSide) ->
     await deposit(side, 5)
     await side.assert_whole(from_empty=False)
     await read_models_hold(side, [(4, 90)], (5, 15))
+
+
+async def test_a_server_that_took_over_is_followed_if_it_has_all_that_was_loaded(
+    tmp_path: Path, clickhouse_server: EmbeddedClickHouse
+) -> None:
+    """A server that is promoted leaves its timeline, as a standby does that takes over."""
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    await server.start()
+    try:
+        async with mirror_side(server.url, clickhouse_server.url, "template0", ["public.t"]) as side:
+            await side.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+            side.start()
+            await side.mirrored.wait_until_ready()
+            await side.stop()
+            await server.stop()
+            (tmp_path / "postgres" / "standby.signal").touch()
+            await server.start()
+            await side.run("SELECT pg_promote()")
+            side.start()
+            await side.run("INSERT INTO t VALUES (2)")
+            await side.assert_whole(from_empty=False)
+            await side.stop()
+            origin = await read_origin(side.clickhouse, side.mirrored.source)
+            assert origin is not None
+            assert origin[1] == 2
+
+            # As if what is loaded had come from the first timeline all along.
+            await write_origin(side.clickhouse, side.mirrored.source, origin[0], 1)
+            side.start()
+            with pytest.raises(Corrupt, match="headrace recover"):
+                await side.ended()
+            address = SlotAddress(side.url, side.slot, side.slot, origin=Origin(origin[0], 1))
+            with pytest.raises(Unavailable, match="Another PostgreSQL server"):
+                await asyncio.to_thread(open_stream, address, start_lsn=0)
+    finally:
+        await server.stop()
 
 
 async def test_a_recovery_that_was_cut_off_is_begun_anew(side: MirrorSide) -> None:
