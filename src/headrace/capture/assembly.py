@@ -135,7 +135,7 @@ class Assembler:
                 raise Corrupt(
                     f"The log has no place {last}, where an unfinished batch was planned to end.",
                     f"It goes on behind {self.after} to {Position(int(placed.lsns[-1]), int(placed.ordinals[-1]))}.",
-                    "Was the publication changed? Stop the worker and run `headrace rebuild --all`.",
+                    "Was the publication changed? Stop the worker and run `headrace recover`.",
                 )
         return None
 

@@ -22,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from headrace.capture.column_types import SESSION
 from headrace.capture.framing import HEAD_BYTES
+from headrace.capture.origin import Origin, refuse_other
 from headrace.events.position import Position
 
 CONNECT_MAX_S = 10
@@ -41,13 +42,15 @@ _HEALS_BY_WAITING = ("08", "53", "57", "58030")  # connection, resources, operat
 class SlotAddress:
     """Which log to read: a database, a replication slot in it, and a publication that says which tables.
 
-    `further` are publications that are read as well; each must have existed where reading begins.
+    `further` are publications that are read as well; each must have existed where reading begins. `origin` is the
+    server that is read; None: whoever answers.
     """
 
     url: str
     slot: str
     publication: str
     further: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 class Lost(Exception):
@@ -81,7 +84,7 @@ class Stream(Protocol):
 def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
     """Connect and start to stream the slot from `start_lsn`, or from where it is confirmed if that is later.
 
-    Raises Lost when the server is not there or busy, Refused when it will not have us.
+    Raises Lost when the server is not there or busy, Refused when it will not have us, Unavailable when it is another.
     """
     connection = connect_replication(address.url)
     names = ",".join('"' + name.replace('"', '""') + '"' for name in (address.publication, *address.further))
@@ -92,6 +95,8 @@ def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
     )
     way = LibpqStream if connection.pgconn.ssl_in_use else SocketStream
     try:
+        if address.origin is not None:
+            refuse_other(connection, address.origin)
         return way(connection, command)
     except BaseException:
         connection.close()

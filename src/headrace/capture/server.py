@@ -97,6 +97,11 @@ async def check_settings(connection: Connection) -> dict[str, Any]:
         raise InvalidConfiguration("This PostgreSQL is a standby.", hint="Let postgres.url name the primary.")
     if server["wal_level"] != "logical":
         raise InvalidConfiguration(f"wal_level is {server['wal_level']}, not logical.", hint=_WAL_LEVEL_HINT)
+    if server["switched_off"]:
+        raise InvalidConfiguration(
+            f"{' and '.join(server['switched_off'])} of PostgreSQL is 0: nothing can replicate.",
+            hint="Raise it by one for each reader, 10 is the default, and restart PostgreSQL.",
+        )
     if not server["may_replicate"]:
         raise InvalidConfiguration(
             f"The role {server['role']} may not replicate.",

@@ -20,7 +20,6 @@ from psycopg import sql
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX
 from headrace.capture.connection import Lost, Refused, SlotAddress
 from headrace.capture.new_slot import NewSlot, create_slot
-from headrace.capture.publication import appends_publication
 from headrace.capture.server import Connection, check_settings, connect, read_row, read_sql
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
 from headrace.events.position import START, Position
@@ -73,28 +72,6 @@ async def prepare_slot(address: SlotAddress, *, tables: Sequence[str], takeover_
         return Prepared(begin.begins_at, begin.snapshot, created, server["wal_sender_timeout_ms"] / 1000)
 
 
-async def forget_slot(address: SlotAddress) -> None:
-    """Drop slot and publications, so that the next start begins anew. Raises AlreadyRunning while a worker reads it."""
-    async with connect(address.url) as connection:
-        slot = await (await connection.execute(read_sql("read_slot"), {"slot": address.slot})).fetchone()
-        if slot and slot["active_pid"]:
-            raise _in_use(address, slot["active_pid"])
-        if slot:
-            await connection.execute(read_sql("drop_slot"), {"slot": address.slot})
-        names = map(sql.Identifier, (address.publication, appends_publication(address.publication)))
-        await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.SQL(", ").join(names)))
-
-
-async def give_up_slot(url: str, slot: str) -> None:
-    """End whoever reads the slot, and drop it. Safe to repeat. Raises Unavailable."""
-    async with connect(url) as connection:
-        while await (await connection.execute(read_sql("read_slot"), {"slot": slot})).fetchone():
-            try:
-                await connection.execute(read_sql("end_slot"), {"slot": slot})
-            except psycopg.errors.ObjectInUse:  # its reader was back faster
-                await asyncio.sleep(_POLL_S)
-
-
 async def check_resume(address: SlotAddress, prepared: Prepared, after: Position) -> int:
     """Make sure that the log goes on right behind `after`; return how far the slot is confirmed. Raises Corrupt.
 
@@ -127,7 +104,7 @@ async def explain_refusal(address: SlotAddress, sqlstate: str, message: str) -> 
             if slot is None:
                 return _missing(address)
             if sqlstate == "55006":
-                return _in_use(address, slot["active_pid"])
+                return in_use(address, slot["active_pid"])
             if sqlstate == "42704":
                 return await _explain_publication(connection, address, message)
     except Error as error:
@@ -141,12 +118,12 @@ async def _explain_publication(connection: Connection, address: SlotAddress, mes
         return InvalidConfiguration(
             f"The publication {address.publication!r} does not exist any more.",
             message,
-            "Without it the slot cannot be read: stop the worker and run `headrace rebuild --all`.",
+            "Without it the slot cannot be read: stop the worker and run `headrace recover`.",
         )
     return InvalidConfiguration(
         f"The slot {address.slot!r} is older than the publication {address.publication!r}.",
         message,
-        "Stop the worker and run `headrace rebuild --all`.",
+        "Stop the worker and run `headrace recover`.",
     )
 
 
@@ -172,6 +149,12 @@ async def _prepare_publication(connection: Connection, address: SlotAddress, tab
         log.info("publication_extended", publication=address.publication, tables=missing)
     comment: str | None = publication["comment"]
     return comment
+
+
+async def check_numbers(url: str) -> None:
+    """Whether a new slot could be told from the events before it. Raises Corrupt when it could not."""
+    async with connect(url) as connection:
+        await _check_numbers(connection)
 
 
 async def _check_numbers(connection: Connection) -> None:
@@ -235,7 +218,7 @@ async def _wait_until_free(connection: Connection, address: SlotAddress, takeove
     deadline = time.monotonic() + takeover_s
     while (slot := await _read_slot(connection, address)) and slot["active_pid"]:
         if time.monotonic() > deadline:
-            raise _in_use(address, slot["active_pid"])
+            raise in_use(address, slot["active_pid"])
         await asyncio.sleep(_POLL_S)
 
 
@@ -256,7 +239,7 @@ async def _read_slot(connection: Connection, address: SlotAddress) -> dict[str, 
         raise Corrupt(
             f"PostgreSQL gave up the replication slot {address.slot!r}: the log it needs is gone.",
             f"wal_status is {slot['wal_status']}; max_slot_wal_keep_size limits what is kept.",
-            "Stop the worker and run `headrace rebuild --all`.",
+            "Stop the worker and run `headrace recover`.",
         )
     return slot
 
@@ -274,7 +257,7 @@ def _missing(address: SlotAddress) -> Corrupt:
     return Corrupt(
         f"The replication slot {address.slot!r} does not exist any more.",
         "What was committed since it was dropped cannot be read from the log.",
-        "Stop the worker and run `headrace rebuild --all`.",
+        "Stop the worker and run `headrace recover`.",
     )
 
 
@@ -286,7 +269,8 @@ def _foreign(address: SlotAddress) -> InvalidConfiguration:
     )
 
 
-def _in_use(address: SlotAddress, pid: int | None) -> AlreadyRunning:
+def in_use(address: SlotAddress, pid: int | None) -> AlreadyRunning:
+    """The error for a slot that somebody else reads."""
     return AlreadyRunning(
         f"The replication slot {address.slot!r} is in use by another connection, PostgreSQL process {pid}.",
         hint="Stop the other worker; SELECT * FROM pg_stat_replication shows where it runs.",
@@ -297,5 +281,5 @@ def _gap(address: SlotAddress, after: Position, detail: str) -> Corrupt:
     return Corrupt(
         f"The log does not go on where the read models stopped, at {after}.",
         f"{detail} Slot {address.slot!r}.",
-        "Stop the worker and run `headrace rebuild --all`; to go on would leave changes out.",
+        "Stop the worker and run `headrace recover`; to go on would leave changes out.",
     )

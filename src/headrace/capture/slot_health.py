@@ -12,14 +12,16 @@ from headrace.capture.server import connect, read_sql
 class SlotHealth:
     """`wal_status` is reserved, extended, unreserved or lost; `safe_wal_bytes` how much more log may be written before
     the slot is lost, None without a limit. `kept_bytes` of log are kept for the slot, `unconfirmed_bytes` of them are
-    not confirmed. `inactive_since` is None on servers before 17 and while it is read. `spilled_bytes` of transactions
-    larger than logical_decoding_work_mem went to disk since the statistics were reset.
+    not confirmed; the server keeps `kept_bytes_max` at most, None: no limit. `inactive_since` is None on servers before
+    17 and while it is read. `spilled_bytes` of transactions larger than logical_decoding_work_mem went to disk since
+    the statistics were reset.
     """
 
     wal_status: str | None
     safe_wal_bytes: int | None
     kept_bytes: int | None
     unconfirmed_bytes: int | None
+    kept_bytes_max: int | None
     active_pid: int | None
     inactive_since: datetime | None
     spilled_bytes: int

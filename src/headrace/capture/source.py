@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle, Relation
@@ -18,6 +18,7 @@ from headrace.capture.assembly import Assembler
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX, Backlog
 from headrace.capture.buffer import Buffer
 from headrace.capture.connection import Refused, SlotAddress
+from headrace.capture.origin import Origin
 from headrace.capture.personal import Personal
 from headrace.capture.personal_tokens import load_key, store_tokens
 from headrace.capture.reader import Reader
@@ -115,8 +116,10 @@ class Source:
         self._prepared = await prepare_slot(self._address, tables=self._tables, takeover_s=self._takeover_s)
         await load_key(self._personal, self._address.url)
 
-    async def start(self, after: Position) -> None:
+    async def start(self, after: Position, *, origin: Origin | None = None) -> None:
         """Begin to read; changes up to and including `after` are skipped. START: nothing was ever read.
+
+        `origin` is the server that is read: when another one takes over, the stream ends with Unavailable.
 
         Raises Corrupt when the log does not go on right behind `after`: the slot is confirmed further, is new though
         `after` is not START, or the log ends before `after`. Losing the connection later is not an error: it is
@@ -143,7 +146,7 @@ class Source:
         )
         timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
         self._reader = Reader(
-            address=self._address,
+            address=replace(self._address, origin=origin),
             buffer=self._buffer,
             on_news=self._tell_news,
             status_interval_s=min(_STATUS_INTERVAL_MAX_S, timeout_s / _STATUSES_PER_TIMEOUT),
@@ -318,7 +321,7 @@ class Source:
             raise Corrupt(
                 f"The log has no place {last}, where an unfinished batch was planned to end.",
                 f"It is read up to {idle.position}.",
-                "Was the publication changed? Stop the worker and run `headrace rebuild --all`.",
+                "Was the publication changed? Stop the worker and run `headrace recover`.",
             )
         return idle if last is None and idle.position > self._told else None
 

@@ -19,6 +19,7 @@ class Stores:
 
     events: EventStore
     clickhouse: ClickHouse
+    postgres_url: str
     owned: bool
 
 
@@ -29,7 +30,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         clickhouse = await open_clickhouse_at(databases.addresses.clickhouse_url, settings)
         try:
             async with EventStore(databases.addresses.postgres_url, pool_size=2) as events:
-                yield Stores(events, clickhouse, databases.owned)
+                yield Stores(events, clickhouse, databases.addresses.postgres_url, databases.owned)
         finally:
             await clickhouse.close()
 

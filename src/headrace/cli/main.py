@@ -26,6 +26,7 @@ VERBS = {
     "query": False,
     "sql": False,
     "rebuild": False,
+    "recover": False,
     "mirror": True,
     "dead-letters": True,
     "subscriptions": True,

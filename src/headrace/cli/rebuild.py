@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from headrace.capture.connection import SlotAddress
-from headrace.capture.slot import forget_slot
+from headrace.capture.slot_removal import forget_slot
 from headrace.cli.connections import open_stores
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, run
 from headrace.errors import InvalidInput, Unknown

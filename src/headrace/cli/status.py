@@ -22,9 +22,10 @@ def status(project: Folder = Path(), as_json: AsJson = False) -> None:
         facts = found.as_dict()
         read_models = facts.pop("read_models")
         reactors = {f"reactor {name}": state for name, state in facts.pop("subscriptions").items()}
+        tables = {f"table {name}": state for name, state in facts.pop("tables").items()}
         problems = facts.pop("problems")
         named = {name.replace("_", " "): value for name, value in facts.items()}
-        print_facts(named | read_models | reactors, as_json=False)
+        print_facts(named | read_models | tables | reactors, as_json=False)
         for problem in problems:
             note(f"[yellow]![/] {escape(problem)}")
     raise typer.Exit(0 if found.ready else 1)
@@ -32,7 +33,9 @@ def status(project: Folder = Path(), as_json: AsJson = False) -> None:
 
 async def _status(settings: Settings) -> Status:
     async with open_stores(settings) as stores:
-        found = await read_health(Health(stores.events, stores.clickhouse, settings.project))
+        found = await read_health(
+            Health(stores.events, stores.clickhouse, settings.project, stores.postgres_url, settings.slot)
+        )
         if stores.owned:
             found.problems.insert(0, "Nothing is running; the databases were started to look. Start `headrace dev`.")
         return found

@@ -45,7 +45,7 @@ async def run_api(settings: Settings, addresses: Addresses, stop: asyncio.Event)
         async with AsyncExitStack() as stack:
             stores = await until_stopped(stop, _open(settings, addresses, stack))
             if stores is not None:
-                await _serve(project, *stores, stop, listener)
+                await _serve(project, *stores, addresses.postgres_url, stop, listener)
 
 
 async def _open(settings: Settings, addresses: Addresses, stack: AsyncExitStack) -> tuple[EventStore, ClickHouse]:
@@ -60,7 +60,12 @@ async def _open(settings: Settings, addresses: Addresses, stack: AsyncExitStack)
 
 
 async def _serve(
-    project: Project, store: EventStore, clickhouse: ClickHouse, stop: asyncio.Event, listener: socket.socket
+    project: Project,
+    store: EventStore,
+    clickhouse: ClickHouse,
+    postgres_url: str,
+    stop: asyncio.Event,
+    listener: socket.socket,
 ) -> None:
     settings = project.settings
     clients = LiveClients()
@@ -70,7 +75,7 @@ async def _serve(
         title=settings.project,
         version=version("headrace"),
         routes=[
-            *health_routes(Health(store, clickhouse, settings.project)),
+            *health_routes(Health(store, clickhouse, settings.project, postgres_url, settings.slot)),
             *command_routes(Dispatcher(store=store, domain=project.domain), project.domain),
             *stream_routes(store, project.domain),
             *query_routes(catalog=project.catalog, executor=executor, clients=clients),

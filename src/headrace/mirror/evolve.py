@@ -52,6 +52,7 @@ def evolve(
     by_name = {column.name: column for column in catalog.columns}
     by_number = {column.attnum: column for column in catalog.columns}
     pairs = _pair(shape, sent, by_name, by_number)
+    numbers = {column.attnum for column in shape.columns}
     columns, renamed, added, retyped = [], [], [], []
     for place, column in enumerate(sent.columns):
         known = by_name.get(column.name)
@@ -59,6 +60,8 @@ def evolve(
         if old is None:
             if known is None or (known.oid, known.typmod) != (column.oid, column.typmod):
                 raise CannotFollow(f"The column {column.name} was added and changed again.")
+            if known.attnum in numbers:  # not new: rows have values for it that would be NULL
+                raise CannotFollow(f"A column took over the name {column.name}.")
             new = _column(known, choices)
             added.append((new, _missing(known, rewritten=rewritten)))
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from headrace.bus.batch import Batch, Changes, Definition, Truncated
 from headrace.capture.personal import Personal, no_longer_personal
@@ -12,9 +12,9 @@ from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.layout import wanted_shape
-from headrace.mirror.shape import Shape, mirrored_name
+from headrace.mirror.shape import mirrored_name
 from headrace.mirror.statements import quoted
-from headrace.mirror.table import Table, objects_of
+from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
@@ -26,10 +26,10 @@ from headrace.warehouse.mirrors import (
     READY,
     StoredMirror,
     read_mirrors,
-    read_ranges,
 )
 from headrace.warehouse.plan import Plan
 from headrace.warehouse.side_by_side import side_by_side
+from headrace.warehouse.watermark import read_watermark
 
 log = logger(__name__)
 
@@ -225,7 +225,11 @@ class Mirror:
             return
         name = f"{table.stored.schema_name}.{table.stored.table_name}"
         log.error("table_quarantined", table=name, problem=problem)
-        await table.save(state=QUARANTINED, problem=f"{problem} Run `headrace mirror resync {name}`.")
+        applied = table.stored.applied_batch
+        if table.live:
+            applied = (await read_watermark(self._clickhouse, self._source)).batch
+        problem = f"{problem} Run `headrace mirror resync {name}`."
+        await table.save(state=QUARANTINED, applied_batch=applied, problem=problem)
 
     def _find(self, oid: int) -> Table | None:
         """The table that is PostgreSQL's `oid` now; not one that was removed or dropped."""
@@ -233,30 +237,3 @@ class Mirror:
             if table.stored.oid == oid and table.stored.in_service:
                 return table
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a mirrored table is: `rows` in ClickHouse, versions not merged yet included; `staged` changes that wait;
-    rows and bytes of PostgreSQL's COPY that were brought over.
-    """
-
-    rows: int
-    staged: int
-    copied_rows: int
-    copied_bytes: int
-
-
-async def read_progress(clickhouse: ClickHouse, source: str, stored: StoredMirror) -> Progress:
-    """Ask ClickHouse how far a table is. Raises Unavailable."""
-    shape = Shape.from_json(stored.shape)
-    objects = objects_of(clickhouse.database, stored.name, stored.stem, stored.generation, shape)
-    sql = (
-        "SELECT sumIf(rows, endsWith({rows:String}, concat('`', table, '`'))), "
-        "sumIf(rows, endsWith({staging:String}, concat('`', table, '`'))) "
-        "FROM system.parts WHERE active AND database = {database:String}"
-    )
-    parameters = {"rows": objects.rows, "staging": objects.staging, "database": clickhouse.database}
-    ((rows, staged),) = await clickhouse.rows(sql, parameters)
-    ranges = await read_ranges(clickhouse, source, stored)
-    return Progress(rows, staged, sum(each.rows for each in ranges), sum(each.bytes for each in ranges))

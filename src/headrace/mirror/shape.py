@@ -126,6 +126,7 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
             f"{table.full_name} has no column {', '.join(sorted(unknown))}.",
             hint="Correct mirror.table in headrace.toml.",
         )
+    key = table.key or table.primary_key
     columns = tuple(
         Column(
             name=column.name,
@@ -134,12 +135,12 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
             typmod=column.typmod,
             type=source_type(column.type),
             not_null=column.not_null,
-            choice=choices.get(column.name),
+            # ClickHouse sorts by nothing that can hold a NULL, as the elements of an array can.
+            choice="text" if column.name in key and column.type.kind == "array" else choices.get(column.name),
         )
         for column in table.columns
         if choices.get(column.name) != DROP
     )
-    key = table.key or table.primary_key
     if hidden := [name for name in key if choices.get(name) in KINDS]:
         raise InvalidConfiguration(
             f"{table.full_name} cannot be mirrored with a personal column in its key: {', '.join(hidden)}.",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace.capture.slot import give_up_slot
 from headrace.capture.slot_health import slot_health
+from headrace.capture.slot_removal import give_up_slot
 from headrace.errors import Corrupt, Unavailable
 from headrace.telemetry import logger
 
@@ -48,7 +48,7 @@ class SlotWatch:
             raise Corrupt(
                 f"The replication slot {self._slot!r} was dropped, to spare the disk of PostgreSQL.",
                 f"It kept {kept:,} bytes of log; mirror.slot_drop_bytes is {self._drop_bytes:,}.",
-                "Find out why loading stood still, then run `headrace rebuild --all`: everything is loaded again.",
+                "Find out why loading stood still, then run `headrace recover`: everything is loaded again.",
             )
         if kept > self._warn_bytes and not self._warned:
             log.warning("slot_keeps_much_log", slot=self._slot, kept_bytes=kept, warn_bytes=self._warn_bytes)

@@ -83,7 +83,7 @@ class Loader:
             raise Corrupt(
                 "ClickHouse holds a plan that does not follow the watermark.",
                 f"Source {self._source}: plan of batch {plan.batch}, watermark at batch {self.watermark.batch}.",
-                "Stop the worker and run `headrace rebuild --all`.",
+                "Stop the worker and run `headrace recover`.",
             )
         return plan
 
@@ -100,12 +100,15 @@ class Loader:
                 raise Corrupt(
                     "The log does not give an unfinished batch again as it was planned.",
                     f"Planned up to {plan.last}, read up to {batch.last}.",
-                    "The replication slot was replaced: stop the worker and run `headrace rebuild --all`.",
+                    "The replication slot was replaced: stop the worker and run `headrace recover`.",
                 )
             await self._until_done(plan, batch, verify=unfinished is not None)
 
     async def vouch(self, position: Position, committed_at: datetime | None = None) -> None:
-        """The log is idle and everything up to `position` is loaded: say so, so that readers can tell."""
+        """The log is idle and everything up to `position` is loaded: say so, so that readers can tell.
+
+        `committed_at` is a moment up to which that holds; None: it is not known to be later than before.
+        """
         async with self.lock:
             position = max(position, self.watermark.position)
             await self._vouch(self.watermark.batch, position, committed_at or self.watermark.committed_at)

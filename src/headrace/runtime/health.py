@@ -1,4 +1,4 @@
-"""How the system is, asked of both databases: positions, lag, read models, reactors, dead letters."""
+"""How the system is, asked of both databases: positions, lag, read models, mirrored tables, reactors, dead letters."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from headrace.capture.slot_health import slot_health
 from headrace.errors import Error
 from headrace.event_store.event_store import EventStore
-from headrace.events.position import Position
+from headrace.events.position import START, Position
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.dead_letters import count_waiting
 from headrace.warehouse.definitions import DROPPED, FAILED, read_definitions
+from headrace.warehouse.mirrors import QUARANTINED, read_mirrors
 from headrace.warehouse.watermark import NOTHING, read_watermark
 
 # A worker vouches every second, also when there is nothing to do; this much later it is missed.
@@ -25,11 +27,15 @@ class Health:
     store: EventStore
     clickhouse: ClickHouse
     source: str
+    postgres_url: str
+    slot: str
 
 
 @dataclass(slots=True)
 class Status:
-    """What was found. `lag_bytes` is log that is committed and not in the read models yet."""
+    """What was found. `lag_bytes` is log that is committed and not in the read models yet; `slot_kept_bytes` is what
+    PostgreSQL keeps of it for the slot, `slot_status` its wal_status, empty when there is no slot.
+    """
 
     events_visible: int | None = None
     position: str = ""
@@ -38,6 +44,9 @@ class Status:
     worker_age_s: float | None = None
     batch: int | None = None
     read_models: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    slot_status: str = ""
+    slot_kept_bytes: int | None = None
     dead_letters: int | None = None
     subscriptions: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -58,6 +67,8 @@ async def read_health(health: Health) -> Status:
         position = await health.store.read_position()
         status.position = str(position)
         await _reactors(health, status)
+        if slot := await slot_health(health.postgres_url, health.slot):
+            status.slot_status, status.slot_kept_bytes = slot.wal_status or "", slot.kept_bytes
     except Error as error:
         status.problems.append(error.message)
     try:
@@ -66,7 +77,17 @@ async def read_health(health: Health) -> Status:
         status.problems.append(error.message)
     if position is not None and watermark is not None:
         status.lag_bytes = max(0, position.lsn - watermark.lsn)
+        if watermark != START:
+            _judge_slot(health, status)
     return status
+
+
+def _judge_slot(health: Health, status: Status) -> None:
+    """What was loaded in part needs its slot to go on."""
+    if status.slot_status in ("", "lost"):
+        status.problems.append(f"The replication slot {health.slot} is lost; run `headrace recover`.")
+    elif status.slot_status == "unreserved":
+        status.problems.append(f"PostgreSQL is about to give up the replication slot {health.slot}.")
 
 
 async def _reactors(health: Health, status: Status) -> None:
@@ -93,5 +114,10 @@ async def _read_side(health: Health, status: Status) -> Position:
     status.read_models = {each.name: each.state for each in definitions.values() if each.state != DROPPED}
     failed = [name for name, state in status.read_models.items() if state == FAILED]
     status.problems += [f"The read model {name} has failed; see `headrace sql 'DESCRIBE {name}'`." for name in failed]
+    for table in (await read_mirrors(health.clickhouse, health.source)).values():
+        if table.in_service:
+            status.tables[table.full_name] = table.state
+            if table.state == QUARANTINED:
+                status.problems.append(f"The mirrored table {table.full_name} is quarantined: {table.problem}")
     status.dead_letters = await count_waiting(health.clickhouse, health.source)
     return watermark.position

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle
+from headrace.capture.continuity import check_origin
+from headrace.capture.origin import Origin
 from headrace.capture.personal import Personal
 from headrace.capture.source import Source
 from headrace.errors import Unavailable, UnknownSource
@@ -35,6 +38,7 @@ from headrace.streaming_sql.parser import parse
 from headrace.telemetry import logger
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.event_views import create_event_views
+from headrace.warehouse.origins import read_origin, write_origin
 from headrace.warehouse.plan import Plan
 from headrace.warehouse.schema import create_schema
 
@@ -178,7 +182,8 @@ class Worker:
     async def run(self) -> None:
         """Resume, then load and keep until cancelled. What fails for good is raised."""
         unfinished = await waiting("worker", self._resume)
-        await waiting("worker", partial(self._source.start, after=self._loader.watermark.position))
+        origin = await waiting("worker", self._find_origin)
+        await waiting("worker", partial(self._source.start, after=self._loader.watermark.position, origin=origin))
         if unfinished is not None:
             await self._repeat(unfinished)
         deployed = await waiting("worker", self._deploy)
@@ -205,6 +210,15 @@ class Worker:
         await self._advance.resume()
         await self._deployer.resume()
         return await self._loader.resume()
+
+    async def _find_origin(self) -> Origin:
+        """The server that is read from now on, written down. Raises Corrupt when its log is not what was loaded."""
+        source = self._project.settings.project
+        known = await read_origin(self._clickhouse, source)
+        found = await check_origin(self._postgres_url, known and Origin(*known), self._loader.watermark.position)
+        if found != known:
+            await write_origin(self._clickhouse, source, *found)
+        return found
 
     async def _deploy(self) -> bool:
         """Make the project's read models. Resumes first: an earlier attempt may have been interrupted.
@@ -262,9 +276,11 @@ class Worker:
             self._on_step("confirmed")
 
     async def _vouch(self, idle: Idle | None) -> None:
-        await self._loader.vouch(idle.position if idle else self._loader.watermark.position)
-        if idle:
-            self._source.confirm(idle.lsn)
+        if idle is None:
+            await self._loader.vouch(self._loader.watermark.position)
+            return
+        await self._loader.vouch(idle.position, datetime.now(UTC))
+        self._source.confirm(idle.lsn)
 
     def _wanted(self) -> list[Definition]:
         statements = [each for file in self._project.statements for each in parse(file.text, str(file.path))]

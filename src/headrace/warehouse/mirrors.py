@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ WHERE source = {source:String}
 ORDER BY name
 """
 _READ_RANGES = """
-SELECT leaf, page_begin, page_end, rows, bytes
+SELECT leaf, page_begin, page_end, rows, bytes, copied_at
 FROM headrace.mirror_ranges FINAL
 WHERE source = {source:String} AND stem = {stem:String} AND generation = {generation:UInt32}
 """
@@ -78,13 +79,16 @@ class StoredMirror:
 
 @dataclass(frozen=True, slots=True)
 class CopiedRange:
-    """Pages `page_begin` up to and without `page_end` of a table or partition, brought over."""
+    """Pages `page_begin` up to and without `page_end` of a table or partition, brought over. `copied_at` is when
+    ClickHouse wrote it down, None before that.
+    """
 
     leaf: int
     page_begin: int
     page_end: int
     rows: int
     bytes: int
+    copied_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,11 @@ async def write_mirror(clickhouse: ClickHouse, source: str, mirror: StoredMirror
 async def read_ranges(clickhouse: ClickHouse, source: str, mirror: StoredMirror) -> list[CopiedRange]:
     """The ranges that the copy of this generation has brought over."""
     parameters = {"source": source, "stem": mirror.stem, "generation": mirror.generation}
-    return [CopiedRange(*row) for row in await clickhouse.rows(_READ_RANGES, parameters)]
+    rows = await clickhouse.rows(_READ_RANGES, parameters)
+    return [
+        CopiedRange(leaf, page_begin, page_end, count, size, copied_at.replace(tzinfo=UTC))
+        for leaf, page_begin, page_end, count, size, copied_at in rows
+    ]
 
 
 async def write_ranges(clickhouse: ClickHouse, source: str, mirror: StoredMirror, done: Sequence[CopiedRange]) -> None:

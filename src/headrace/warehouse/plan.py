@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -11,11 +11,11 @@ from headrace.bus.batch import Batch
 from headrace.events.position import Position
 from headrace.warehouse.client import DURABLE, ClickHouse
 
-_READ_LAST = """
+_READ = """
 SELECT batch, first_lsn, first_ordinal, last_lsn, last_ordinal, committed_at
 FROM headrace.batches
-WHERE source = {source:String}
-ORDER BY batch DESC
+WHERE source = {{source:String}} AND batch > {{after:UInt64}}
+ORDER BY batch {order}
 LIMIT 1
 """
 
@@ -53,8 +53,18 @@ async def write_plan(clickhouse: ClickHouse, plan: Plan, batch: Batch) -> None:
 
 async def read_last_plan(clickhouse: ClickHouse, source: str) -> Plan | None:
     """The newest plan, whether or not it was carried out; None before the first."""
-    rows = await clickhouse.rows(_READ_LAST, {"source": source})
+    return await _read(clickhouse, source, after=0, order="DESC")
+
+
+async def read_plan_after(clickhouse: ClickHouse, source: str, batch: int) -> Plan | None:
+    """The plan of the first batch behind `batch`; None when there is none. Plans are kept for 30 days."""
+    return await _read(clickhouse, source, after=batch, order="ASC")
+
+
+async def _read(clickhouse: ClickHouse, source: str, *, after: int, order: str) -> Plan | None:
+    rows = await clickhouse.rows(_READ.format(order=order), {"source": source, "after": after})
     if not rows:
         return None
     batch, first_lsn, first_ordinal, last_lsn, last_ordinal, committed_at = rows[0]
+    committed_at = committed_at.replace(tzinfo=UTC)
     return Plan(source, batch, Position(first_lsn, first_ordinal), Position(last_lsn, last_ordinal), committed_at)

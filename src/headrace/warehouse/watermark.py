@@ -35,8 +35,9 @@ LIMIT 1
 class Watermark:
     """How far every read model is.
 
-    `batch` is the last complete batch and `committed_at` the commit time of its last transaction. `position` is its
-    end, or further: an idle worker moves it on with the log. `written_at` is when the worker last vouched for it.
+    `batch` is the last complete batch. `position` is its end, or further: an idle worker moves it on with the log. What
+    was committed until `committed_at` is loaded: the commit time of the last transaction, or when the worker last found
+    the log idle. `written_at` is when the worker last vouched for it.
     """
 
     batch: int

@@ -109,7 +109,7 @@ async def test_a_slot_that_postgresql_gave_up_is_corrupt(small_log_server: Embed
 
         with pytest.raises(Corrupt, match="gave up") as caught:
             await database.source().prepare()
-        assert "headrace rebuild --all" in caught.value.hint
+        assert "headrace recover" in caught.value.hint
 
 
 async def test_wal_level_not_logical_says_how_to_change_it(replica_level_server: EmbeddedPostgres) -> None:

@@ -14,8 +14,8 @@ from headrace.capture.connection import SlotAddress, open_stream
 from headrace.capture.new_slot import create_slot
 from headrace.capture.obstacles import find_obstacles
 from headrace.capture.publication import appends_publication, publish, readable_publications, unpublish
-from headrace.capture.slot import forget_slot
 from headrace.capture.slot_health import slot_health
+from headrace.capture.slot_removal import forget_slot
 from headrace.capture.source_tables import find_tables
 from headrace.errors import AlreadyRunning, InvalidConfiguration
 

@@ -16,8 +16,10 @@ from support.mirror_side import MirrorSide, mirror_side
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import Corrupt
+from headrace.event_store.event_store import EventStore
+from headrace.runtime.health import Health, read_health
 from headrace.warehouse.dead_letters import read_dead_letters
-from headrace.warehouse.mirrors import QUARANTINED, MirrorRequest, read_mirrors, read_requests, write_request
+from headrace.warehouse.mirrors import QUARANTINED, READY, MirrorRequest, read_mirrors, read_requests, write_request
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, doc text)"
 LONG = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 200) AS g)"
@@ -71,7 +73,7 @@ async def test_a_slot_that_was_made_anew_is_no_continuation(side: MirrorSide) ->
     await side.run("SELECT pg_drop_replication_slot(%s)", side.slot)
     await side.run("INSERT INTO t VALUES (1, 1, 'in no log any more')")
     side.start()
-    with pytest.raises(Corrupt, match="rebuild --all"):
+    with pytest.raises(Corrupt, match="headrace recover"):
         await side.ended()
 
 
@@ -157,6 +159,10 @@ async def test_a_change_of_one_table_stops_no_other(
             return (await read_mirrors(side.clickhouse, side.mirrored.source))["t"].state == QUARANTINED
 
         await until(stopped)
+        async with EventStore(side.url) as store:
+            found = await read_health(Health(store, side.clickhouse, side.mirrored.source, side.url, side.slot))
+        assert found.tables == {"public.t": QUARANTINED, "public.u": READY}
+        assert [problem for problem in found.problems if "public.t is quarantined" in problem]
 
         async def followed() -> bool:
             return list(await side.clickhouse.rows("SELECT id FROM u")) == [(1,)]

@@ -3,6 +3,9 @@
 SELECT
     current_setting('server_version_num')::int AS version,
     current_setting('wal_level') AS wal_level,
+    ARRAY(
+        SELECT name FROM pg_settings WHERE name IN ('max_wal_senders', 'max_replication_slots') AND setting = '0'
+    ) AS switched_off,
     pg_is_in_recovery() AS is_standby,
     (SELECT setting::int FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout_ms,
     current_database() AS database,
@@ -10,5 +13,5 @@ SELECT
     EXISTS (
         SELECT FROM pg_roles
         WHERE (rolname = current_user AND (rolsuper OR rolreplication))
-           OR (rolname IN ('rds_replication', 'azure_pg_admin') AND pg_has_role(current_user, oid, 'member'))
+           OR (rolname IN ('rds_replication', 'azure_pg_admin', 'neon_superuser') AND pg_has_role(current_user, oid, 'member'))
     ) AS may_replicate

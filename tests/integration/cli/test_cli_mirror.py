@@ -1,4 +1,4 @@
-"""`headrace mirror verify` beside a running worker: what it says, repairs, and goes on with."""
+"""`headrace mirror` beside a running worker: how its tables are, and what verify says, repairs, and goes on with."""
 
 from __future__ import annotations
 
@@ -110,3 +110,48 @@ def test_a_table_that_is_not_mirrored_is_refused(mirrored: Stack) -> None:
     done = headrace("mirror", "verify", "public.nothing", folder=mirrored.folder)
     assert done.returncode == 2
     assert "public.nothing is not mirrored" in done.stderr
+
+
+def status(stack: Stack) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What is said of each table, and of the slot."""
+    found = json.loads(headrace("mirror", "status", "--json", folder=stack.folder).stdout)
+    return {each["table"]: each for each in found["tables"]}, found["slot"]
+
+
+def test_lag_is_the_slots_for_a_ready_table_and_its_own_for_a_paused_one(mirrored: Stack) -> None:
+    assert headrace("mirror", "pause", "public.people", folder=mirrored.folder).returncode == 0
+    write(mirrored.folder, "UPDATE people SET name = 'another' WHERE name < 'name 2'")
+    write(mirrored.folder, "UPDATE prices SET amount = 1")
+
+    def caught_up() -> bool:
+        tables, slot = status(mirrored)
+        lags = {slot["lag_bytes"], tables["public.prices"]["lag_bytes"]}
+        return lags == {0} and bool(tables["public.people"]["waiting"])
+
+    wait_until(caught_up, "all but the paused table are at the end of the log")
+    tables, slot = status(mirrored)
+    assert tables["public.people"]["state"] == "paused"
+    assert tables["public.people"]["lag_bytes"] > 1_000_000  # the log of the other table's update is behind it
+    assert tables["public.people"]["lag_s"] > 0
+    assert (slot["wal_status"], slot["kept_bytes_max"], slot["warn_bytes"]) == ("reserved", None, 5 << 30)
+    assert slot["worker_heard_s"] < 10
+
+    assert headrace("mirror", "resume", "public.people", folder=mirrored.folder).returncode == 0
+    wait_until(lambda: states(mirrored.folder) == {"ready"}, "it goes on")
+    assert verify(mirrored, "public.people")[0] == 0
+    tables, _ = status(mirrored)
+    assert (tables["public.people"]["waiting"], tables["public.people"]["verified"]["state"]) == (0, "clean")
+
+
+def test_a_copy_is_waited_for(mirrored: Stack) -> None:
+    write(mirrored.folder, "CREATE TABLE goods AS SELECT g AS id FROM generate_series(1, 1000) g")
+    write(mirrored.folder, "ALTER TABLE goods ADD PRIMARY KEY (id)")
+    done = headrace("mirror", "add", "public.goods", "--wait", folder=mirrored.folder)
+    assert (done.returncode, "public.goods is ready" in done.stderr) == (0, True), done.stderr
+    assert mirrored.sql("SELECT count() AS count FROM shop.goods") == [{"count": 1000}]
+    assert headrace("mirror", "remove", "public.goods", folder=mirrored.folder).returncode == 0
+
+
+def test_recover_is_refused_while_a_worker_reads(mirrored: Stack) -> None:
+    done = headrace("recover", folder=mirrored.folder)
+    assert (done.returncode, "is in use by another connection" in done.stderr) == (9, True), done.stderr
