@@ -68,6 +68,10 @@ class Stream(Protocol):
     def fileno(self) -> int:
         """What to poll for readability before `receive`."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether `receive` has more at once, although there may be nothing to poll for."""
+
     def receive(self, into: memoryview) -> int:
         """Put what has come into `into` and return its length, 0 for nothing yet. Raises Lost and Refused."""
 
@@ -163,6 +167,8 @@ def parse_server_error(body: bytes) -> tuple[str, str]:
 class SocketStream:
     """The stream as the socket gives it."""
 
+    pending = False
+
     def __init__(self, connection: psycopg.Connection[tuple[object, ...]], command: str) -> None:
         self._connection = connection
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
@@ -237,12 +243,17 @@ class LibpqStream:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._rest = memoryview(b"")
+        self._full = False
         result = self._pgconn.exec_(command.encode())
         if result.status != pq.ExecStatus.COPY_BOTH:
             _raise_result(result)
 
     def fileno(self) -> int:
         return self._pgconn.socket
+
+    @property
+    def pending(self) -> bool:
+        return self._full
 
     def receive(self, into: memoryview) -> int:
         done = 0
@@ -256,6 +267,7 @@ class LibpqStream:
                 done += count
         except psycopg.Error as error:
             raise Lost(str(error)) from error
+        self._full = done == len(into)
         return done
 
     def send(self, payload: bytes) -> None:
@@ -270,11 +282,7 @@ class LibpqStream:
 
     def _next_message(self) -> bool:
         """Make `_rest` the next message, head and all; False when none has come whole."""
-        count, data = self._pgconn.get_copy_data(1)
-        if count == 0:
-            # Once more after reading: TLS may hold bytes back that the socket no longer announces.
-            self._pgconn.consume_input()
-            count, data = self._pgconn.get_copy_data(1)
+        count, data = next_copy_data(self._pgconn)
         if count < 0:
             result = self._pgconn.get_result()
             if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
@@ -284,6 +292,21 @@ class LibpqStream:
             return False
         self._rest = memoryview(protocol_message(b"d", bytes(data)))
         return True
+
+
+def next_copy_data(pgconn: pq.abc.PGconn) -> tuple[int, bytes | memoryview]:
+    """libpq's next message and its length: 0 when none has come whole, negative at the end. Does not wait.
+
+    A record of TLS holds up to 16 KiB, of which libpq may read half; the socket announces nothing of the rest. So it
+    is asked once more when the socket is empty: what it was left with then is in its own memory.
+    """
+    count, data = pgconn.get_copy_data(1)
+    announced = True
+    while count == 0 and announced:
+        announced = _readable(pgconn.socket, 0)
+        pgconn.consume_input()
+        count, data = pgconn.get_copy_data(1)
+    return count, data
 
 
 def _raise_result(result: pq.abc.PGresult) -> None:

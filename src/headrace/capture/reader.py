@@ -168,11 +168,13 @@ class Reader:
                 poll.register(stream.fileno(), select.POLLIN) if reading else poll.unregister(stream.fileno())
                 if not reading:
                     self._on_news()
-            ready = {fileno for fileno, _ in poll.poll(max(0.0, self._status_due - time.monotonic()) * 1000)}
+            pending = reading and stream.pending
+            timeout_s = 0.0 if pending else max(0.0, self._status_due - time.monotonic())
+            ready = {fileno for fileno, _ in poll.poll(timeout_s * 1000)}
             if self._woken.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
-            if space is not None and stream.fileno() in ready:
+            if space is not None and (pending or stream.fileno() in ready):
                 now = time.monotonic()
                 if now - read_at < _GATHER_S:
                     time.sleep(_GATHER_S)

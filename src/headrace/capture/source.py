@@ -225,9 +225,11 @@ class Source:
             self._news_bytes = 0
 
     async def _end_ahead(self) -> Batch | None:
-        """The batch that was read ahead, if it is full, or will be soon."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+        """The batch that was read ahead, if it is full, or will be soon.
+
+        Being cancelled leaves it to the next call: reading ahead on, unnoticed, would take what nobody gets then.
+        """
+        if (ahead := self._ahead) is None:
             return None
         assert self._reader is not None
         deadline, received = time.monotonic() + _GATHER_S, -1
@@ -235,11 +237,11 @@ class Source:
             if received == (received := self._reader.received_lsn):
                 break
             await asyncio.wait({ahead}, timeout=_PAUSE_S)
-        if ahead.done():
-            return ahead.result()
-        ahead.cancel()
-        await asyncio.wait({ahead})
-        return None
+        if not ahead.done():
+            ahead.cancel()
+            await asyncio.wait({ahead})
+        self._ahead = None
+        return None if ahead.cancelled() else ahead.result()
 
     def _end_backlog(self) -> None:
         """Everything older than the slot is handed out: go on with the log."""
