@@ -33,6 +33,7 @@ KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms; a peer that vanished is noticed by the kernel
 }
+_SETTINGS = {**SESSION, "client_min_messages": "warning"}  # a warning can say that changes are left out
 _HEAD = Struct(">cI")
 _HEALS_BY_WAITING = ("08", "53", "57", "58030")  # connection, resources, operator intervention, I/O error
 
@@ -104,7 +105,9 @@ def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
 
 def connect_replication(url: str) -> psycopg.Connection[tuple[object, ...]]:
     """A connection that speaks the replication protocol. Raises Lost and Refused."""
-    options = " ".join([str(conninfo_to_dict(url).get("options") or ""), *(f"-c {k}={v}" for k, v in SESSION.items())])
+    options = " ".join(
+        [str(conninfo_to_dict(url).get("options") or ""), *(f"-c {k}={v}" for k, v in _SETTINGS.items())]
+    )
     conninfo = make_conninfo(
         url,
         replication="database",
@@ -244,6 +247,8 @@ class LibpqStream:
         self._pgconn = connection.pgconn
         self._rest = memoryview(b"")
         self._full = False
+        self._notices = b""
+        connection.add_notice_handler(self._put_back)
         result = self._pgconn.exec_(command.encode())
         if result.status != pq.ExecStatus.COPY_BOTH:
             _raise_result(result)
@@ -288,10 +293,14 @@ class LibpqStream:
             if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
                 _raise_result(result)
             raise Lost("the server ended the stream")
-        if count == 0:
-            return False
-        self._rest = memoryview(protocol_message(b"d", bytes(data)))
-        return True
+        notices, self._notices = self._notices, b""
+        self._rest = memoryview(notices + (protocol_message(b"d", bytes(data)) if count else b""))
+        return bool(self._rest)
+
+    def _put_back(self, notice: psycopg.errors.Diagnostic) -> None:
+        """libpq takes the server's notices out: make them messages again, before what it hands out next."""
+        fields = f"C{notice.sqlstate}\0M{notice.message_primary}\0\0"
+        self._notices += protocol_message(b"N", fields.encode())
 
 
 def next_copy_data(pgconn: pq.abc.PGconn) -> tuple[int, bytes | memoryview]:

@@ -35,7 +35,7 @@ log = logger(__name__)
 
 _STATUS = Struct(">cQQQqB")
 _KEEPALIVE = Struct(">cQqB")
-_SLOT_IN_USE = "55006"
+_SLOT_IN_USE, _NOT_READY, _UNDEFINED = "55006", "55000", "42704"
 _BACKOFF_S = (0.1, 5.0)
 _SILENCE_MAX_S = 300.0  # the server answers every status; a proxy can hold a dead connection open (supabase/etl#510)
 _GATHER_S = 0.0002
@@ -194,11 +194,19 @@ class Reader:
             dense = more >= _DENSE_BYTES
             count += more
         self.heard_at = time.monotonic()
-        for message in self._buffer.received(count):
+        for message in self._buffer.received(count, self._heed):
             self._answer(message)
         self._send_status(stream)
         if self._buffer.worth_taking:
             self._on_news()
+
+    def _heed(self, message: memoryview) -> None:
+        """From 18 on a missing publication ends nothing: the server warns, and leaves the changes out."""
+        if bytes(message[:1]) == b"N":
+            sqlstate, text = parse_server_error(bytes(message[HEAD_BYTES:]))
+            names = (self._address.publication, *self._address.further)
+            if sqlstate == _NOT_READY and any(name in text for name in names):
+                raise Refused(_UNDEFINED, text)
 
     def _answer(self, message: memoryview) -> None:
         """Anything but WAL data: keepalives, errors, notices."""
