@@ -135,6 +135,7 @@ _REFUSALS = {
     'database "': "3D000",
     'role "': "28000",
 }
+_NO_TRUST = ("certificate", "does not support SSL")  # libpq's own words: the server never got to say anything
 
 
 def refused_sqlstate(error: psycopg.OperationalError) -> str:
@@ -144,6 +145,8 @@ def refused_sqlstate(error: psycopg.OperationalError) -> str:
     taken for a passing fault, which is repeated and logged.
     """
     text = str(error)
+    if any(words in text for words in _NO_TRUST):
+        return "28000"
     if "FATAL" not in text and "no password supplied" not in text:
         return ""
     return next((sqlstate for words, sqlstate in _REFUSALS.items() if words in text), "")

@@ -9,6 +9,7 @@ from support.fault_domain import Deposited
 from support.mirror_side import MirrorSide, mirror_side
 from support.postgres_versions import certificate, server_of
 
+from headrace.capture.server import check_server
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import InvalidConfiguration
@@ -82,7 +83,10 @@ async def test_a_mirror_and_the_event_store_work(version: str, clickhouse_server
     async with server_of(version) as server:
         url = await make_role(server)
         if version in ("15", "18"):
-            url = make_conninfo(url, sslmode="verify-full", sslrootcert=str(certificate(server)))
+            url = make_conninfo(url, sslmode="verify-full")
+            with pytest.raises(InvalidConfiguration, match="does not let us in"):
+                await check_server(url)
+            url = make_conninfo(url, sslrootcert=str(certificate(server)))
         async with mirror_side(url, clickhouse_server.url, "migrated", TABLES) as side:
             await go_the_way(side, int(version))
             await lose_the_publication(side)
