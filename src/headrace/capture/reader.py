@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from struct import Struct
 
 from headrace.capture.buffer import Buffer
@@ -79,6 +80,8 @@ class Reader:
         self.trouble = ""
         self.heard_at = time.monotonic()
         self.failure: Refused | Error | None = None
+        self._again = False
+        self.further: tuple[str, ...] = ()
 
     def start(self, *, resume_lsn: int, confirmed_lsn: int) -> None:
         """Begin to read transactions that commit at or behind `resume_lsn`."""
@@ -93,6 +96,12 @@ class Reader:
             self._thread.join()
         self._waker.close()
         self._woken.close()
+
+    def read_also(self, publication: str) -> None:
+        """Read a further publication too, by a new connection: one that was there before all that is not handed out."""
+        self._address = replace(self._address, further=(publication,))
+        self._again = True
+        self.wake()
 
     def confirm(self, lsn: int) -> None:
         """Everything before `lsn` is durable. Tells the server soon."""
@@ -146,8 +155,11 @@ class Reader:
         self._stopping.wait(delay_s)
 
     def _read_one_connection(self) -> None:
-        stream = open_stream(self._address, start_lsn=self.resume_lsn)
+        self._again = False
+        address = self._address
+        stream = open_stream(address, start_lsn=self.resume_lsn)
         try:
+            self.further = address.further
             self._buffer.restart()
             self._server_lsn = 0
             self.heard_at, self._status_due, self.connected, self.trouble = time.monotonic(), 0.0, True, ""
@@ -161,6 +173,8 @@ class Reader:
         poll.register(self._woken, select.POLLIN)
         reading, read_at = False, 0.0
         while not self._stopping.is_set():
+            if self._again:
+                raise Lost("a further publication is read from here on")
             self._send_status(stream)
             space = self._buffer.space()
             if (space is not None) != reading:

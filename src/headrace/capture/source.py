@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from headrace.bus.batch import Batch, Idle, Relation
@@ -20,6 +20,7 @@ from headrace.capture.buffer import Buffer
 from headrace.capture.connection import Refused, SlotAddress
 from headrace.capture.personal import Personal
 from headrace.capture.personal_tokens import load_key, store_tokens
+from headrace.capture.publication import appends_begin, appends_publication, publish
 from headrace.capture.reader import Reader
 from headrace.capture.slot import Prepared, check_resume, explain_refusal, prepare_slot
 from headrace.errors import Corrupt, Error, Unavailable
@@ -63,6 +64,9 @@ class Source:
     `tables` (each "schema.table") are append-only logs: their inserts come as typed rows, any other change of them is
     undecodable. Every other table in the publication is mirrored: its inserts, updates, deletes and truncations come.
 
+    `appends`: the publication for tables that are only appended to is made if it is missing. Where there is one it is
+    read, from behind its beginning on.
+
     `personal` columns of mirrored tables are replaced or left out before they are in a batch.
 
     `buffer_bytes_max` bounds the received bytes in memory; a batch takes at most half of them and `batch_rows_max`
@@ -83,11 +87,14 @@ class Source:
         batch_rows_max: int,
         takeover_s: float = _TAKEOVER_S,
         personal: Personal | None = None,
+        appends: bool = False,
     ) -> None:
         self._address = SlotAddress(postgres_url, slot, publication)
         self._tables = tuple(tables)
         self._takeover_s = takeover_s
         self._personal = personal or Personal({})
+        self._appends = appends
+        self._appends_begin: int | None = None
         self._rows_max = batch_rows_max
         self._bytes_max = max(1, buffer_bytes_max // 2)
         self._buffer = Buffer(bytes_max=buffer_bytes_max)
@@ -112,6 +119,8 @@ class Source:
         Raises InvalidConfiguration (version, wal_level, rights, a slot of something else), AlreadyRunning with the pid
         that holds the slot after `takeover_s`, Corrupt for a slot that PostgreSQL gave up, Unavailable.
         """
+        if self._appends:  # before the slot: it is read by a new one from the start
+            await publish(self._address.url, self._address.publication, [], appends=True)
         self._prepared = await prepare_slot(self._address, tables=self._tables, takeover_s=self._takeover_s)
         await load_key(self._personal, self._address.url)
 
@@ -141,15 +150,20 @@ class Source:
             append_only=[Relation(*table.split(".", 1)) for table in self._tables],
             personal=self._personal,
         )
+        begin_lsn = max(after.lsn, self._prepared.begins_at - 1)
+        address = self._address
+        self._appends_begin = await appends_begin(address.url, address.publication)
+        if self._appends_begin is not None and self._appends_begin <= begin_lsn:
+            self._appends_begin = None
+            address = replace(address, further=(appends_publication(address.publication),))
         timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
         self._reader = Reader(
-            address=self._address,
+            address=address,
             buffer=self._buffer,
             on_news=self._tell_news,
             status_interval_s=min(_STATUS_INTERVAL_MAX_S, timeout_s / _STATUSES_PER_TIMEOUT),
             takeover_s=max(self._takeover_s, timeout_s),
         )
-        begin_lsn = max(after.lsn, self._prepared.begins_at - 1)
         self._start_reading = partial(self._reader.start, resume_lsn=begin_lsn, confirmed_lsn=confirmed_lsn)
         if self._backlog is None:
             self._start_reading()
@@ -255,6 +269,14 @@ class Source:
         """
         assert self._reader is not None, "start() comes first"
         self._reader.confirm(lsn)
+        if self._appends_begin is not None and lsn > self._appends_begin:
+            self._appends_begin = None
+            self._reader.read_also(appends_publication(self._address.publication))
+
+    @property
+    def reads_appends(self) -> bool:
+        """Whether the publication for tables that are only appended to is read by now."""
+        return self._reader is not None and bool(self._reader.further)
 
     def lag(self) -> Lag:
         """How far reading is, without asking anybody."""

@@ -10,13 +10,13 @@ import typer
 
 from headrace.capture.obstacles import find_obstacles
 from headrace.capture.slot_health import slot_health
-from headrace.capture.source_tables import find_tables
+from headrace.capture.source_tables import SourceTable, find_tables
 from headrace.cli.connections import open_clickhouse_at
 from headrace.cli.mirror_request import ask_worker
 from headrace.cli.mirror_verify import verify
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_facts, print_json, print_rows, run
 from headrace.errors import InvalidConfiguration
-from headrace.mirror.layout import wanted_shape
+from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import read_progress
 from headrace.mirror.shape import mirrored_name
 from headrace.mirror.table import objects_of
@@ -132,15 +132,19 @@ async def _obstacles(url: str, settings: Settings) -> list[dict[str, str]]:
         named = await find_tables(url, settings.mirror.tables)
     except InvalidConfiguration as error:
         return [{"table": ", ".join(settings.mirror.tables), "reason": error.message, "hint": error.hint}]
-    found = await find_obstacles(url, named, settings.slot)
+    found = await find_obstacles(url, named, settings.slot, appends=_appended(named, settings))
     return [{"table": each.name, "reason": each.reason, "hint": each.hint} for each in found]
+
+
+def _appended(tables: list[SourceTable], settings: Settings) -> list[int]:
+    return [table.oid for table in tables if is_append_only(table.full_name, settings.mirror.table)]
 
 
 async def _add(settings: Settings, tables: list[str]) -> None:
     async with open_databases(settings) as databases:
         url = databases.addresses.postgres_url
         found = await find_tables(url, tables)
-        obstacles = await find_obstacles(url, found, settings.slot)
+        obstacles = await find_obstacles(url, found, settings.slot, appends=_appended(found, settings))
         if obstacles:
             raise InvalidConfiguration(
                 f"{obstacles[0].name} cannot be mirrored as it is.",

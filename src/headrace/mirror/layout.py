@@ -24,6 +24,11 @@ _STRING = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 _WORD = re.compile(r"`([^`]+)`|\"([^\"]+)\"|([A-Za-z_][A-Za-z0-9_]*)")
 
 
+def is_append_only(table: str, settings: Mapping[str, MirroredTable]) -> bool:
+    """Whether headrace.toml says that rows of `schema.table` are only ever inserted."""
+    return settings.get(table, MirroredTable()).append_only
+
+
 def lay_out(shape: Shape, wanted: MirroredTable, table: str) -> Shape:
     """The shape with the layout that headrace.toml has for `table`. Raises InvalidConfiguration."""
     names = {column.name for column in shape.columns}
