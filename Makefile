@@ -14,6 +14,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED) check
 	@sh deploy/browser.sh
 	@sh deploy/redis.sh
+	@sh deploy/postgres_versions.sh
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/properties tests/architecture tests/integration tests/end_to_end
 	$(BIN)/pytest -n 2 tests/faults
 

@@ -71,6 +71,9 @@ class MirroredTable(Section):
         description="How a column is kept where it is not the default: as PostgreSQL's text, or as an array; what of a "
         "personal one is kept.",
     )
+    append_only: bool = Field(
+        False, description="Its rows are only ever inserted: it needs no key, and what else is done to it is not seen."
+    )
     order_by: list[str] = Field([], description="The columns of the key in the order in which rows are sorted.")
     partition_by: str | None = Field(None, description="An expression of ClickHouse over columns of the key.")
     low_cardinality: list[str] = Field([], description="Columns of text with few different values.")

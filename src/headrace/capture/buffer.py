@@ -9,6 +9,7 @@ its own segment, alone. Knows the wire format, and nothing of what messages mean
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,10 @@ _SEGMENT_BYTES = (16 << 10, 4 << 20)
 _SEGMENTS = 8
 _WAL_END = HEAD_BYTES + 1 + 8
 _MESSAGES_WORTH_TAKING = 4096
+
+
+def _ignore(message: memoryview) -> None:
+    """Nothing is to be heeded."""
 
 
 class Taken(NamedTuple):
@@ -95,11 +100,17 @@ class Buffer:
             return None
         return self._current.data[self._filled :]
 
-    def received(self, count: int) -> list[memoryview]:
-        """`count` bytes were put into the space. Returns the complete messages that are no WAL data, heads included."""
+    def received(self, count: int, heed: Callable[[memoryview], None] = _ignore) -> list[memoryview]:
+        """`count` bytes were put into the space. Returns the complete messages that are no WAL data, heads included.
+
+        `heed` sees those before anybody can take what came with them; when it raises, nobody can.
+        """
         data = self._current
         self._filled += count
-        starts, ends, others, self._framed = find_messages(data, self._framed, self._filled)
+        starts, ends, spans, self._framed = find_messages(data, self._framed, self._filled)
+        others = [data.data[start:end] for start, end in spans]
+        for message in others:
+            heed(message)
         if len(starts):
             messages = Messages(data, starts + WAL_HEAD_BYTES, ends)
             at = int(starts[-1]) + _WAL_END
@@ -110,7 +121,7 @@ class Buffer:
                 self._untaken += len(messages)
                 self.untaken_bytes += int(ends[-1] - starts[0])
                 self._worth_taking |= complete or self._untaken >= _MESSAGES_WORTH_TAKING
-        return [data.data[start:end] for start, end in others]
+        return others
 
     def nothing_before(self, lsn: int) -> None:
         """The server says that it has sent everything before `lsn`."""

@@ -34,6 +34,7 @@ KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms; a peer that vanished is noticed by the kernel
 }
+_SETTINGS = {**SESSION, "client_min_messages": "warning"}  # a warning can say that changes are left out
 _HEAD = Struct(">cI")
 _HEALS_BY_WAITING = ("08", "53", "57", "58030")  # connection, resources, operator intervention, I/O error
 
@@ -71,6 +72,10 @@ class Stream(Protocol):
     def fileno(self) -> int:
         """What to poll for readability before `receive`."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether `receive` has more at once, although there may be nothing to poll for."""
+
     def receive(self, into: memoryview) -> int:
         """Put what has come into `into` and return its length, 0 for nothing yet. Raises Lost and Refused."""
 
@@ -105,7 +110,9 @@ def open_stream(address: SlotAddress, *, start_lsn: int) -> Stream:
 
 def connect_replication(url: str) -> psycopg.Connection[tuple[object, ...]]:
     """A connection that speaks the replication protocol. Raises Lost and Refused."""
-    options = " ".join([str(conninfo_to_dict(url).get("options") or ""), *(f"-c {k}={v}" for k, v in SESSION.items())])
+    options = " ".join(
+        [str(conninfo_to_dict(url).get("options") or ""), *(f"-c {k}={v}" for k, v in _SETTINGS.items())]
+    )
     conninfo = make_conninfo(
         url,
         replication="database",
@@ -133,6 +140,7 @@ _REFUSALS = {
     'database "': "3D000",
     'role "': "28000",
 }
+_NO_TRUST = ("certificate", "does not support SSL")  # libpq's own words: the server never got to say anything
 
 
 def refused_sqlstate(error: psycopg.OperationalError) -> str:
@@ -142,6 +150,8 @@ def refused_sqlstate(error: psycopg.OperationalError) -> str:
     taken for a passing fault, which is repeated and logged.
     """
     text = str(error)
+    if any(words in text for words in _NO_TRUST):
+        return "28000"
     if "FATAL" not in text and "no password supplied" not in text:
         return ""
     return next((sqlstate for words, sqlstate in _REFUSALS.items() if words in text), "")
@@ -167,6 +177,8 @@ def parse_server_error(body: bytes) -> tuple[str, str]:
 
 class SocketStream:
     """The stream as the socket gives it."""
+
+    pending = False
 
     def __init__(self, connection: psycopg.Connection[tuple[object, ...]], command: str) -> None:
         self._connection = connection
@@ -242,12 +254,19 @@ class LibpqStream:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._rest = memoryview(b"")
+        self._full = False
+        self._notices = b""
+        connection.add_notice_handler(self._put_back)
         result = self._pgconn.exec_(command.encode())
         if result.status != pq.ExecStatus.COPY_BOTH:
             _raise_result(result)
 
     def fileno(self) -> int:
         return self._pgconn.socket
+
+    @property
+    def pending(self) -> bool:
+        return self._full
 
     def receive(self, into: memoryview) -> int:
         done = 0
@@ -261,6 +280,7 @@ class LibpqStream:
                 done += count
         except psycopg.Error as error:
             raise Lost(str(error)) from error
+        self._full = done == len(into)
         return done
 
     def send(self, payload: bytes) -> None:
@@ -275,20 +295,35 @@ class LibpqStream:
 
     def _next_message(self) -> bool:
         """Make `_rest` the next message, head and all; False when none has come whole."""
-        count, data = self._pgconn.get_copy_data(1)
-        if count == 0:
-            # Once more after reading: TLS may hold bytes back that the socket no longer announces.
-            self._pgconn.consume_input()
-            count, data = self._pgconn.get_copy_data(1)
+        count, data = next_copy_data(self._pgconn)
         if count < 0:
             result = self._pgconn.get_result()
             if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
                 _raise_result(result)
             raise Lost("the server ended the stream")
-        if count == 0:
-            return False
-        self._rest = memoryview(protocol_message(b"d", bytes(data)))
-        return True
+        notices, self._notices = self._notices, b""
+        self._rest = memoryview(notices + (protocol_message(b"d", bytes(data)) if count else b""))
+        return bool(self._rest)
+
+    def _put_back(self, notice: psycopg.errors.Diagnostic) -> None:
+        """libpq takes the server's notices out: make them messages again, before what it hands out next."""
+        fields = f"C{notice.sqlstate}\0M{notice.message_primary}\0\0"
+        self._notices += protocol_message(b"N", fields.encode())
+
+
+def next_copy_data(pgconn: pq.abc.PGconn) -> tuple[int, bytes | memoryview]:
+    """libpq's next message and its length: 0 when none has come whole, negative at the end. Does not wait.
+
+    A record of TLS holds up to 16 KiB, of which libpq may read half; the socket announces nothing of the rest. So it
+    is asked once more when the socket is empty: what it was left with then is in its own memory.
+    """
+    count, data = pgconn.get_copy_data(1)
+    announced = True
+    while count == 0 and announced:
+        announced = _readable(pgconn.socket, 0)
+        pgconn.consume_input()
+        count, data = pgconn.get_copy_data(1)
+    return count, data
 
 
 def _raise_result(result: pq.abc.PGresult) -> None:

@@ -56,7 +56,7 @@ def _against_identity(table: SourceTable) -> list[tuple[str, str]]:
             (
                 "It has no key by which the log could name a changed row.",
                 f"Run ALTER TABLE {table.full_name} REPLICA IDENTITY FULL; or … USING INDEX with a unique index over "
-                "columns that are NOT NULL; or declare that it is only appended to.",
+                "columns that are NOT NULL; or, if it is only appended to, set append_only = true in its settings.",
             )
         ]
     return [

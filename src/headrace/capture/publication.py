@@ -36,7 +36,7 @@ def appends_publication(publication: str) -> str:
 async def publish(url: str, publication: str, oids: Collection[int], *, appends: bool = False) -> None:
     """Add these tables to the publication, which is made if it is missing; a repeat changes nothing.
 
-    `appends`: to the one for tables that are only appended to; that one must be read too, see `readable_publications`.
+    `appends`: to the one for tables that are only appended to; that one must be read too, see `appends_begin`.
     The first such call waits for all transactions that write. Takes a weak lock of each table, which waits for VACUUM
     and for changes of its schema, not for readers and writers. Raises InvalidConfiguration when the role may not, or
     the publication does not publish what it should; Unavailable.
@@ -76,17 +76,24 @@ async def unpublish(url: str, publication: str, oids: Collection[int]) -> None:
             log.info("table_unpublished", publication=row["publication"], table=f"{row['schema']}.{row['name']}")
 
 
-async def readable_publications(url: str, publication: str, after_lsn: int) -> tuple[str, ...]:
-    """The further publications that a slot confirmed up to `after_lsn` can be read with: `SlotAddress.further`.
+async def appends_begin(url: str, publication: str) -> int | None:
+    """From where on in the log the publication for appended tables can be read; None: it is not made.
 
-    PostgreSQL looks a publication up as it was when a change was made, and ends the stream when it was not there yet.
-    So the publication for appended tables is read from where it was made on. Raises Unavailable.
+    PostgreSQL looks a publication up as it was when a change was made, and finds none before that place. Raises
+    Unavailable.
     """
-    name = appends_publication(publication)
     async with connect(url) as connection:
-        row = await _read(connection, name)
+        row = await _read(connection, appends_publication(publication))
     note = _READABLE.fullmatch(row["comment"] or "") if row else None
-    return (name,) if note and Position.parse(note[1]).lsn <= after_lsn else ()
+    return Position.parse(note[1]).lsn if note else None
+
+
+async def published(url: str, publication: str, oids: Collection[int]) -> set[int]:
+    """Those of the tables that are in one of the two publications by name. Raises Unavailable."""
+    names = [publication, appends_publication(publication)]
+    async with connect(url) as connection:
+        cursor = await connection.execute(read_sql("read_published"), {"oids": list(oids), "publications": names})
+        return {row["oid"] for row in await cursor.fetchall()}
 
 
 async def _prepare(connection: Connection, name: str, operations: str, *, note_begin: bool) -> None:

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from struct import Struct
 
 from headrace.capture.buffer import Buffer
@@ -35,7 +36,7 @@ log = logger(__name__)
 
 _STATUS = Struct(">cQQQqB")
 _KEEPALIVE = Struct(">cQqB")
-_SLOT_IN_USE = "55006"
+_SLOT_IN_USE, _NOT_READY, _UNDEFINED = "55006", "55000", "42704"
 _BACKOFF_S = (0.1, 5.0)
 _SILENCE_MAX_S = 300.0  # the server answers every status; a proxy can hold a dead connection open (supabase/etl#510)
 _GATHER_S = 0.0002
@@ -79,6 +80,8 @@ class Reader:
         self.trouble = ""
         self.heard_at = time.monotonic()
         self.failure: Refused | Error | None = None
+        self._again = False
+        self.further: tuple[str, ...] = ()
 
     def start(self, *, resume_lsn: int, confirmed_lsn: int) -> None:
         """Begin to read transactions that commit at or behind `resume_lsn`."""
@@ -93,6 +96,12 @@ class Reader:
             self._thread.join()
         self._waker.close()
         self._woken.close()
+
+    def read_also(self, publication: str) -> None:
+        """Read a further publication too, by a new connection: one that was there before all that is not handed out."""
+        self._address = replace(self._address, further=(publication,))
+        self._again = True
+        self.wake()
 
     def confirm(self, lsn: int) -> None:
         """Everything before `lsn` is durable. Tells the server soon."""
@@ -146,8 +155,11 @@ class Reader:
         self._stopping.wait(delay_s)
 
     def _read_one_connection(self) -> None:
-        stream = open_stream(self._address, start_lsn=self.resume_lsn)
+        self._again = False
+        address = self._address
+        stream = open_stream(address, start_lsn=self.resume_lsn)
         try:
+            self.further = address.further
             self._buffer.restart()
             self._server_lsn = 0
             self.heard_at, self._status_due, self.connected, self.trouble = time.monotonic(), 0.0, True, ""
@@ -161,6 +173,8 @@ class Reader:
         poll.register(self._woken, select.POLLIN)
         reading, read_at = False, 0.0
         while not self._stopping.is_set():
+            if self._again:
+                raise Lost("a further publication is read from here on")
             self._send_status(stream)
             space = self._buffer.space()
             if (space is not None) != reading:
@@ -168,11 +182,13 @@ class Reader:
                 poll.register(stream.fileno(), select.POLLIN) if reading else poll.unregister(stream.fileno())
                 if not reading:
                     self._on_news()
-            ready = {fileno for fileno, _ in poll.poll(max(0.0, self._status_due - time.monotonic()) * 1000)}
+            pending = reading and stream.pending
+            timeout_s = 0.0 if pending else max(0.0, self._status_due - time.monotonic())
+            ready = {fileno for fileno, _ in poll.poll(timeout_s * 1000)}
             if self._woken.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
-            if space is not None and stream.fileno() in ready:
+            if space is not None and (pending or stream.fileno() in ready):
                 now = time.monotonic()
                 if now - read_at < _GATHER_S:
                     time.sleep(_GATHER_S)
@@ -192,11 +208,19 @@ class Reader:
             dense = more >= _DENSE_BYTES
             count += more
         self.heard_at = time.monotonic()
-        for message in self._buffer.received(count):
+        for message in self._buffer.received(count, self._heed):
             self._answer(message)
         self._send_status(stream)
         if self._buffer.worth_taking:
             self._on_news()
+
+    def _heed(self, message: memoryview) -> None:
+        """From 18 on a missing publication ends nothing: the server warns, and leaves the changes out."""
+        if bytes(message[:1]) == b"N":
+            sqlstate, text = parse_server_error(bytes(message[HEAD_BYTES:]))
+            names = (self._address.publication, *self._address.further)
+            if sqlstate == _NOT_READY and any(name in text for name in names):
+                raise Refused(_UNDEFINED, text)
 
     def _answer(self, message: memoryview) -> None:
         """Anything but WAL data: keepalives, errors, notices."""

@@ -238,7 +238,8 @@ async def _read_slot(connection: Connection, address: SlotAddress) -> dict[str, 
     if slot["wal_status"] == "lost" or slot["confirmed_lsn"] is None:
         raise Corrupt(
             f"PostgreSQL gave up the replication slot {address.slot!r}: the log it needs is gone.",
-            f"wal_status is {slot['wal_status']}; max_slot_wal_keep_size limits what is kept.",
+            f"wal_status is {slot['wal_status']}, invalidation_reason {slot['invalidation_reason'] or 'unknown'}; see "
+            "max_slot_wal_keep_size, and from PostgreSQL 18 on idle_replication_slot_timeout.",
             "Stop the worker and run `headrace recover`.",
         )
     return slot

@@ -21,6 +21,7 @@ from headrace.capture.connection import Refused, SlotAddress
 from headrace.capture.origin import Origin
 from headrace.capture.personal import Personal
 from headrace.capture.personal_tokens import load_key, store_tokens
+from headrace.capture.publication import appends_begin, appends_publication, publish
 from headrace.capture.reader import Reader
 from headrace.capture.slot import Prepared, check_resume, explain_refusal, prepare_slot
 from headrace.errors import Corrupt, Error, Unavailable
@@ -64,6 +65,9 @@ class Source:
     `tables` (each "schema.table") are append-only logs: their inserts come as typed rows, any other change of them is
     undecodable. Every other table in the publication is mirrored: its inserts, updates, deletes and truncations come.
 
+    `appends`: the publication for tables that are only appended to is made if it is missing. Where there is one it is
+    read, from behind its beginning on.
+
     `personal` columns of mirrored tables are replaced or left out before they are in a batch.
 
     `buffer_bytes_max` bounds the received bytes in memory; a batch takes at most half of them and `batch_rows_max`
@@ -84,11 +88,14 @@ class Source:
         batch_rows_max: int,
         takeover_s: float = _TAKEOVER_S,
         personal: Personal | None = None,
+        appends: bool = False,
     ) -> None:
         self._address = SlotAddress(postgres_url, slot, publication)
         self._tables = tuple(tables)
         self._takeover_s = takeover_s
         self._personal = personal or Personal({})
+        self._appends = appends
+        self._appends_begin: int | None = None
         self._rows_max = batch_rows_max
         self._bytes_max = max(1, buffer_bytes_max // 2)
         self._buffer = Buffer(bytes_max=buffer_bytes_max)
@@ -113,6 +120,8 @@ class Source:
         Raises InvalidConfiguration (version, wal_level, rights, a slot of something else), AlreadyRunning with the pid
         that holds the slot after `takeover_s`, Corrupt for a slot that PostgreSQL gave up, Unavailable.
         """
+        if self._appends:  # before the slot: it is read by a new one from the start
+            await publish(self._address.url, self._address.publication, [], appends=True)
         self._prepared = await prepare_slot(self._address, tables=self._tables, takeover_s=self._takeover_s)
         await load_key(self._personal, self._address.url)
 
@@ -144,15 +153,20 @@ class Source:
             append_only=[Relation(*table.split(".", 1)) for table in self._tables],
             personal=self._personal,
         )
+        begin_lsn = max(after.lsn, self._prepared.begins_at - 1)
+        address = self._address
+        self._appends_begin = await appends_begin(address.url, address.publication)
+        if self._appends_begin is not None and self._appends_begin <= begin_lsn:
+            self._appends_begin = None
+            address = replace(address, further=(appends_publication(address.publication),))
         timeout_s = self._prepared.wal_sender_timeout_s or _STATUS_INTERVAL_MAX_S * _STATUSES_PER_TIMEOUT
         self._reader = Reader(
-            address=replace(self._address, origin=origin),
+            address=replace(address, origin=origin),
             buffer=self._buffer,
             on_news=self._tell_news,
             status_interval_s=min(_STATUS_INTERVAL_MAX_S, timeout_s / _STATUSES_PER_TIMEOUT),
             takeover_s=max(self._takeover_s, timeout_s),
         )
-        begin_lsn = max(after.lsn, self._prepared.begins_at - 1)
         self._start_reading = partial(self._reader.start, resume_lsn=begin_lsn, confirmed_lsn=confirmed_lsn)
         if self._backlog is None:
             self._start_reading()
@@ -228,9 +242,11 @@ class Source:
             self._news_bytes = 0
 
     async def _end_ahead(self) -> Batch | None:
-        """The batch that was read ahead, if it is full, or will be soon."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+        """The batch that was read ahead, if it is full, or will be soon.
+
+        Being cancelled leaves it to the next call: reading ahead on, unnoticed, would take what nobody gets then.
+        """
+        if (ahead := self._ahead) is None:
             return None
         assert self._reader is not None
         deadline, received = time.monotonic() + _GATHER_S, -1
@@ -238,11 +254,11 @@ class Source:
             if received == (received := self._reader.received_lsn):
                 break
             await asyncio.wait({ahead}, timeout=_PAUSE_S)
-        if ahead.done():
-            return ahead.result()
-        ahead.cancel()
-        await asyncio.wait({ahead})
-        return None
+        if not ahead.done():
+            ahead.cancel()
+            await asyncio.wait({ahead})
+        self._ahead = None
+        return None if ahead.cancelled() else ahead.result()
 
     def _end_backlog(self) -> None:
         """Everything older than the slot is handed out: go on with the log."""
@@ -256,6 +272,14 @@ class Source:
         """
         assert self._reader is not None, "start() comes first"
         self._reader.confirm(lsn)
+        if self._appends_begin is not None and lsn > self._appends_begin:
+            self._appends_begin = None
+            self._reader.read_also(appends_publication(self._address.publication))
+
+    @property
+    def reads_appends(self) -> bool:
+        """Whether the publication for tables that are only appended to is read by now."""
+        return self._reader is not None and bool(self._reader.further)
 
     def lag(self) -> Lag:
         """How far reading is, without asking anybody."""

@@ -18,7 +18,14 @@ import numpy as np
 import psycopg
 from psycopg import pq, sql
 
-from headrace.capture.connection import Lost, Refused, parse_server_error, protocol_message, raise_server_error
+from headrace.capture.connection import (
+    Lost,
+    Refused,
+    next_copy_data,
+    parse_server_error,
+    protocol_message,
+    raise_server_error,
+)
 from headrace.capture.framing import HEAD_BYTES, Bytes, find_copy_data
 from headrace.capture.personal import Personal
 from headrace.capture.personal_copy import protect_copied
@@ -196,29 +203,28 @@ def _cut_heads(buffer: Bytes, filled: int) -> tuple[bytes, int, bool]:
 
 
 async def _read_libpq(connection: Connection, statement: sql.Composed) -> AsyncGenerator[bytes, None]:
-    """The only way through TLS: libpq reads the socket and hands out row by row. Each holds up the event loop."""
-    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+    """The only way through TLS: libpq reads the socket and hands out row by row. Each holds up the event loop.
+
+    psycopg's own loop around this waits for each row, which takes four times as long.
+    """
+    async with connection.cursor() as cursor, cursor.copy(statement):
         rows: list[bytes] = []
         size, done = 0, False
         while not done:
-            async with asyncio.timeout(_SILENT_MAX_S):
-                row = await copy.read()  # waits for one
-            rows.append(bytes(row))
-            count, done = _drain(connection, rows) if row else (0, True)
-            size += len(row) + count
+            count, done = _drain(connection.pgconn, rows)
+            size += count
             if size >= CHUNK_BYTES or (done and size):
                 yield b"".join(rows)
                 rows, size = [], 0
+            elif not done:
+                await _readable(connection.fileno())
 
 
-def _drain(connection: Connection, rows: list[bytes]) -> tuple[int, bool]:
-    """Add the rows that have come whole, as far as a chunk goes; their bytes, and whether they were the last.
-
-    psycopg's own loop around this waits for each, which takes four times as long.
-    """
-    pgconn, size = connection.pgconn, 0
+def _drain(pgconn: pq.abc.PGconn, rows: list[bytes]) -> tuple[int, bool]:
+    """Add the rows that have come whole, as far as a chunk goes; their bytes, and whether they were the last."""
+    size = 0
     while size < CHUNK_BYTES:
-        count, row = pgconn.get_copy_data(1)
+        count, row = next_copy_data(pgconn)
         if count < 0:
             while result := pgconn.get_result():
                 if result.status == pq.ExecStatus.FATAL_ERROR:
@@ -229,6 +235,17 @@ def _drain(connection: Connection, rows: list[bytes]) -> tuple[int, bool]:
         rows.append(bytes(row))
         size += count
     return size, False
+
+
+async def _readable(fileno: int) -> None:
+    """Wait until there is something to read. Raises TimeoutError."""
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fileno, readable.set)
+    try:
+        async with asyncio.timeout(_SILENT_MAX_S):
+            await readable.wait()
+    finally:
+        loop.remove_reader(fileno)
 
 
 def _explain(sqlstate: str, message: str, leaf: Leaf) -> Error:

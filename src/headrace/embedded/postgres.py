@@ -64,7 +64,7 @@ SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",  # small machine: the page cache does the rest
     "max_wal_size": "2GB",  # fewer checkpoints, so fewer full page images, while a year of history comes in
     "checkpoint_timeout": "5min",
-    "wal_compression": "pglz",  # full page images are the larger part of the log after a checkpoint
+    "wal_compression": "on",  # full page images are the larger part of the log after a checkpoint
     "jit": "off",  # every statement here is short; compiling it would cost more than running it
     "password_encryption": "scram-sha-256",
     "search_path": "public",  # the role is called like our schema: "$user" would put the application's tables there
@@ -80,7 +80,7 @@ class EmbeddedPostgres:
     """One PostgreSQL server over one data folder.
 
     `data` is the data folder, made by the first start. `port` is the TCP port on 127.0.0.1; 0 takes a free one and
-    keeps it over restarts of this object. `settings` go over SETTINGS. `programs` is a `bin` folder of PostgreSQL 16,
+    keeps it over restarts of this object. `settings` go over SETTINGS. `programs` is a `bin` folder of PostgreSQL,
     by default that of the installed wheel. Start it from a thread that lives as long as the server shall.
     """
 

@@ -13,7 +13,6 @@ from headrace.embedded.postgres_install import Account
 from headrace.embedded.postgres_program import data_argument, failure, spawn
 from headrace.errors import InvalidConfiguration
 
-MAJOR_VERSION = "16"
 USER = "headrace"
 _INITDB_MAX_S = 120.0
 
@@ -37,7 +36,7 @@ def read_or_make_password(path: Path, data: Path) -> str:
 def make_cluster(data: Path, programs: Path, account: Account | None, password: str) -> None:
     """Make the data folder by initdb beside its place and rename it there, so that it exists whole or not at all."""
     if (data / "PG_VERSION").exists():
-        _check_version(data)
+        _check_version(data, programs)
         return
     if data.exists() and any(data.iterdir()):
         raise InvalidConfiguration(f"{data} holds files, but no PostgreSQL data.", hint="Move them away.")
@@ -78,11 +77,13 @@ def _run_initdb(cluster: Path, programs: Path, account: Account | None) -> None:
         raise failure(said, cluster, 0)
 
 
-def _check_version(data: Path) -> None:
+def _check_version(data: Path, programs: Path) -> None:
     found = (data / "PG_VERSION").read_text().strip()
-    if found != MAJOR_VERSION:
+    said = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    version = said.split()[-1].split(".")[0]
+    if found != version:
         raise InvalidConfiguration(
-            f"{data} was made by PostgreSQL {found}; this is PostgreSQL {MAJOR_VERSION}.",
+            f"{data} was made by PostgreSQL {found}; this is PostgreSQL {version}.",
             hint=f"Move its data over with pg_dump from a PostgreSQL {found}.",
         )
 

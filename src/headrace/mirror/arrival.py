@@ -16,7 +16,7 @@ from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_copy import Rewritten
 from headrace.errors import Error, InvalidConfiguration, Unavailable, Unknown
 from headrace.mirror.copy import Copy
-from headrace.mirror.layout import wanted_shape
+from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
@@ -53,7 +53,9 @@ class Loading(Protocol):
 
 
 class Arrival:
-    """`settings` are those of [mirror.table], by table. `refill` hears of a table whose rows were replaced."""
+    """`settings` are those of [mirror.table], by table. `refill` hears of a table whose rows were replaced.
+    `reads_appends` says whether the publication for tables that are only appended to is read.
+    """
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Arrival:
         loader: Loading,
         copy: Copy,
         refill: Callable[[Sequence[str]], Awaitable[None]],
+        reads_appends: Callable[[], bool],
     ) -> None:
         self._clickhouse = clickhouse
         self._url = postgres_url
@@ -75,6 +78,7 @@ class Arrival:
         self._loader = loader
         self._copy = copy
         self._refill = refill
+        self._reads_appends = reads_appends
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     def look(self) -> None:
@@ -116,6 +120,9 @@ class Arrival:
 
     async def _begin_copy(self, table: Table, described: SourceTable) -> None:
         """Empty tables in the present shape, whose changes are staged; then the floor from which on changes count."""
+        appends = is_append_only(described.full_name, self._settings)
+        if appends and not self._reads_appends():
+            raise Unavailable("The worker does not read the publication for appended tables yet.", hint="It will soon.")
         wanted = wanted_shape(described, self._settings)
         if lost := table.shape.personal.keys() - wanted.personal.keys():
             raise InvalidConfiguration(no_longer_personal(described.full_name, lost))
@@ -132,7 +139,7 @@ class Arrival:
                 applied_batch=self._loader.watermark.batch,
             )
             await table.make()
-        await publish(self._url, self._publication, [table.stored.oid])
+        await publish(self._url, self._publication, [table.stored.oid], appends=appends)
         floor_lsn = await stream_floor(self._url)
         async with self._loader.lock:
             await table.save(floor_lsn=floor_lsn)

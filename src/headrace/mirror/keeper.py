@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from headrace.capture.obstacles import find_obstacles
 from headrace.capture.personal import Personal
-from headrace.capture.publication import unpublish
+from headrace.capture.publication import published, unpublish
 from headrace.capture.source_tables import SourceTable, describe_table, find_tables
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.arrival import Arrival, Loading
-from headrace.mirror.layout import wanted_shape
+from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
 from headrace.mirror.repair import Repair
 from headrace.mirror.shape import mirrored_name
@@ -105,6 +105,7 @@ class MirrorKeeper:
         except InvalidConfiguration as error:
             self._tell(str(self._patterns), error)
             return
+        await self._check_appended()
         for each in wanted:
             try:
                 if await self._is_new(each):
@@ -113,6 +114,18 @@ class MirrorKeeper:
                 raise
             except Error as error:
                 self._tell(each.full_name, error)
+
+    async def _check_appended(self) -> None:
+        """Stop tables whose publication was dropped and made anew: rows that came meanwhile are in no log for us."""
+        begun = {
+            table.stored.oid: table
+            for table in self._mirror
+            if table.stored.in_service and table.stored.floor_lsn and self._appends(table.stored.full_name)
+        }
+        missing = begun.keys() - await published(self._url, self._publication, begun) if begun else ()
+        for oid in missing:
+            async with self._loader.lock:
+                await self._mirror.quarantine(begun[oid], "Its publication was without it.")
 
     async def _is_new(self, described: SourceTable) -> bool:
         """Whether a table is not mirrored yet. One that has taken over the name of another is."""
@@ -129,6 +142,9 @@ class MirrorKeeper:
                 await self._mirror.rename(holder, renamed.schema, renamed.name)
         return True
 
+    def _appends(self, table: str) -> bool:
+        return is_append_only(table, self._settings)
+
     def _tell(self, table: str, error: Error) -> None:
         if self._told.get(table) != str(error):
             log.error("table_not_mirrored", table=table, problem=str(error))
@@ -136,7 +152,8 @@ class MirrorKeeper:
 
     async def _add(self, described: SourceTable) -> None:
         """Begin to mirror a table."""
-        obstacles = await find_obstacles(self._url, [described], self._publication)
+        appends = [described.oid] if self._appends(described.full_name) else []
+        obstacles = await find_obstacles(self._url, [described], self._publication, appends=appends)
         if obstacles:
             raise InvalidConfiguration(
                 f"{described.full_name} cannot be mirrored as it is.",

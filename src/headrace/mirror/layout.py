@@ -10,7 +10,7 @@ streaming SQL over the mirror gives another order, or a part of the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -22,6 +22,16 @@ from headrace.settings import MirroredTable
 _CODEC = re.compile(r"[A-Za-z0-9_]+(\([A-Za-z0-9_, ]*\))?(, *[A-Za-z0-9_]+(\([A-Za-z0-9_, ]*\))?)*")
 _STRING = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 _WORD = re.compile(r"`([^`]+)`|\"([^\"]+)\"|([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def is_append_only(table: str, settings: Mapping[str, MirroredTable]) -> bool:
+    """Whether headrace.toml says that rows of `schema.table` are only ever inserted."""
+    return settings.get(table, MirroredTable()).append_only
+
+
+def appended(tables: Iterable[SourceTable], settings: Mapping[str, MirroredTable]) -> list[int]:
+    """The numbers of those tables that are append-only."""
+    return [table.oid for table in tables if is_append_only(table.full_name, settings)]
 
 
 def lay_out(shape: Shape, wanted: MirroredTable, table: str) -> Shape:

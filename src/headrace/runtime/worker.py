@@ -94,6 +94,7 @@ class Worker:
             tables=[EVENTS_TABLE],
             buffer_bytes_max=settings.capture.buffer_bytes_max,
             batch_rows_max=settings.capture.batch_rows_max,
+            appends=any(table.append_only for table in settings.mirror.table.values()),
             personal=personal,
         )
         source = settings.project
@@ -164,6 +165,7 @@ class Worker:
             loader=self._loader,
             copy=copy,
             refill=self._deployer.refill,
+            reads_appends=lambda: self._source.reads_appends,
         )
         return MirrorKeeper(
             clickhouse=clickhouse,

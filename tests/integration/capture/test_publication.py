@@ -13,7 +13,7 @@ from support.capture_side import Database, read_transaction, until
 from headrace.capture.connection import SlotAddress, open_stream
 from headrace.capture.new_slot import create_slot
 from headrace.capture.obstacles import find_obstacles
-from headrace.capture.publication import appends_publication, publish, readable_publications, unpublish
+from headrace.capture.publication import appends_begin, appends_publication, publish, unpublish
 from headrace.capture.slot_health import slot_health
 from headrace.capture.slot_removal import forget_slot
 from headrace.capture.source_tables import find_tables
@@ -85,10 +85,10 @@ async def test_an_appended_table_without_key_can_still_be_updated_and_is_read(da
         "INSERT INTO keyed VALUES (1)"
     )
 
-    assert await readable_publications(database.url, database.name, before) == ()
-    further = await readable_publications(database.url, database.name, lsn)
-    assert further == (appends,)
-    stream = open_stream(SlotAddress(database.url, database.name, database.name, further), start_lsn=lsn)
+    begin = await appends_begin(database.url, database.name)
+    assert begin is not None
+    assert before < begin <= lsn
+    stream = open_stream(SlotAddress(database.url, database.name, database.name, (appends,)), start_lsn=lsn)
     try:
         kinds = await asyncio.to_thread(read_transaction, stream)
     finally:

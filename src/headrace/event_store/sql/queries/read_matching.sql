@@ -1,7 +1,8 @@
 -- One page of the events that match one of the criteria, in the order of transaction numbers, and the snapshot that they
 -- were read in. `seen` is the first page's snapshot for the later pages, so that all are of one moment.
 --
--- Each criterion gives a page of its own, sorted; of those the first rows are taken.
+-- Each criterion gives a page of its own, sorted; of those the first rows are taken. Each finds its event by itself, one
+-- row at most: left to choose, PostgreSQL 14 goes through all events for each row of the page.
 WITH matching AS (
     SELECT DISTINCT found.transaction_id, found.ordinal, found.stream, found.version
     FROM jsonb_to_recordset(%(criteria)s::jsonb) AS one (types text[], tags text[])
@@ -38,5 +39,11 @@ WITH matching AS (
 SELECT pg_current_snapshot()::text, events.transaction_id::text, events.ordinal, events.stream, events.version,
        events.type, events.schema_version, events.data, events.metadata, events.recorded_at, events.tags
 FROM (SELECT) AS always
-LEFT JOIN (matching JOIN headrace.events USING (stream, version)) ON true
+LEFT JOIN (
+    matching CROSS JOIN LATERAL (
+        SELECT * FROM headrace.events AS one
+        WHERE one.stream = matching.stream AND one.version = matching.version
+        LIMIT 1
+    ) AS events
+) ON true
 ORDER BY events.transaction_id, events.ordinal, events.stream, events.version
