@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ DROP: Final = "drop"
 KINDS: Final = (DROP, "hash", "mask", "tokenize")
 TOKENS_REMEMBERED_MAX: Final = 100_000
 MASK: Final = "***"
+_EMAIL: Final = re.compile(r"[^@\s]+@[A-Za-z0-9.-]+")
 
 Replace = Callable[[bytes], bytes]
 
@@ -63,6 +65,7 @@ class Personal:
     def __init__(self, columns: Mapping[str, Mapping[str, str]]) -> None:
         self._columns = {table: dict(kinds) for table, kinds in columns.items() if kinds}
         self._known: dict[int, Mapping[str, str]] = {}
+        self._names: dict[int, tuple[str, ...]] = {}
         self._protections: dict[Definition, Protection | None] = {}
         self._key = b""
         self._lock = threading.Lock()
@@ -80,15 +83,19 @@ class Personal:
         """The key of hashes and tokens; the one that joinable fields of events are hashed with."""
         self._key = key
 
-    def know(self, oid: int, kinds: Mapping[str, str]) -> None:
-        """The table with this number has had these personal columns."""
+    def know(self, oid: int, kinds: Mapping[str, str], names: Sequence[str] = ()) -> None:
+        """The table with this number has had these personal columns, and `names` of all handed on, in order."""
         self.forget(oid)
         self._known[oid] = kinds
+        self._names[oid] = tuple(names)
 
     def forget(self, oid: int) -> None:
         """The table is not mirrored any more: what is personal in it is as the configuration has it."""
         self._known.pop(oid, None)
-        self._protections = {each: found for each, found in self._protections.items() if each.oid != oid}
+        self._names.pop(oid, None)
+        # A copy: the stream is decoded in another thread.
+        for each in [each for each in list(self._protections) if each.oid == oid]:
+            self._protections.pop(each, None)
 
     def of_stream(self, definition: Definition) -> Protection | None:
         """How the stream's rows of this shape are handed on; None: as they are."""
@@ -130,10 +137,18 @@ class Personal:
             return None
         kept = [index for index, column in enumerate(definition.columns) if kinds.get(column.name) != DROP]
         columns = [definition.columns[index] for index in kept]
+        hidden = [column.name for column in definition.columns if column.key and column.name in kinds]
+        if hidden and definition.identity in ("d", "i"):
+            return _withhold(definition, f"The personal column {', '.join(hidden)} is part of its key now.")
+        names = tuple(column.name for column in columns)
+        if not _can_tell(self._names.get(definition.oid, ()), names):
+            return _withhold(definition, "Columns were renamed so that nobody can tell where the personal values are.")
+        self._names[definition.oid] = names
         changes = [self._replace(kinds[column.name]) if column.name in kinds else None for column in columns]
         return Protection(replace(definition, columns=tuple(columns)), tuple(zip(kept, changes, strict=True)))
 
     def _replace(self, kind: str) -> Replace:
+        assert self._key, "without a key a hash can be guessed"
         match kind:
             case "hash":
                 return partial(hashed, self._key)
@@ -167,6 +182,20 @@ def _withhold(definition: Definition, reason: str) -> Protection:
     return Protection(definition, tuple((index, None) for index in range(len(definition.columns))), reason)
 
 
+def _can_tell(before: Sequence[str], now: Sequence[str]) -> bool:
+    """Whether each column has the name that it had, or one that was never another's.
+
+    PostgreSQL adds columns at the end, and sends no numbers of them. `email` renamed away and `new_email` renamed to
+    `email` would otherwise show the old values under the name in between.
+    """
+    if len(now) < len(before):
+        rest = iter(before)
+        return all(name in rest for name in now)
+    renamed = [(old, new) for old, new in zip(before, now, strict=False) if old != new]
+    crosswise = any(old in now or new in before for old, new in renamed)
+    return not renamed or (len(now) == len(before) and not crosswise)
+
+
 def replace_values(values: pa.BinaryArray, change: Replace) -> pa.BinaryArray:
     """Each value replaced, NULL by NULL. Python sees each different value once."""
     encoded = values.dictionary_encode()
@@ -181,7 +210,6 @@ def hashed(key: bytes, value: bytes) -> bytes:
 def masked(value: bytes) -> bytes:
     """The first character and `***`; of an e-mail address its domain too; of less than four characters only `***`."""
     text = value.decode()
-    name, at, domain = text.rpartition("@")
-    if at and name and domain:
-        return f"{name[0]}{MASK}@{domain}".encode()
+    if _EMAIL.fullmatch(text):  # and not any text with an @ in it
+        return f"{text[0]}{MASK}{text[text.index('@') :]}".encode()
     return (MASK if len(text) < 4 else f"{text[0]}{MASK}").encode()

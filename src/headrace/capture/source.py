@@ -111,6 +111,7 @@ class Source:
         self._epoch = 0
         self._told = START
         self._ahead: asyncio.Task[Batch] | None = None
+        self._cut: Batch | None = None
         self._behind = False
         self._news_bytes = 0
 
@@ -192,7 +193,7 @@ class Source:
                 await asyncio.sleep(wait_s)
                 return None
             self._end_backlog()
-        if (batch := await self._end_ahead()) is not None:
+        if (batch := self._cut or await self._end_ahead()) is not None:
             return await self._hand_out(batch)
         self._buffer.lift_limit(last is not None)
         self._reader.wake()
@@ -214,7 +215,9 @@ class Source:
 
     async def _hand_out(self, batch: Batch) -> Batch | Idle:
         """The next one is read while this one is loaded. Its tokens are stored before anybody sees them."""
+        self._cut = batch  # until it is told: the wait may be cancelled
         await self._store_tokens()
+        self._cut = None
         handed = self._tell(batch, batch.last)
         self._ahead = asyncio.create_task(self._read_ahead())
         return handed

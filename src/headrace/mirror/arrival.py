@@ -18,6 +18,7 @@ from headrace.errors import Error, InvalidConfiguration, Unavailable, Unknown
 from headrace.mirror.copy import Copy
 from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
+from headrace.mirror.shape import no_more_personal
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
 from headrace.telemetry import logger
@@ -124,7 +125,7 @@ class Arrival:
         if appends and not self._reads_appends():
             raise Unavailable("The worker does not read the publication for appended tables yet.", hint="It will soon.")
         wanted = wanted_shape(described, self._settings)
-        if lost := table.shape.personal.keys() - wanted.personal.keys():
+        if lost := no_more_personal(table.shape, wanted, described):
             raise InvalidConfiguration(no_longer_personal(described.full_name, lost))
         shape = wanted.to_json()
         begun = table.stored.filenode != 0 or shape != table.stored.shape
@@ -139,6 +140,7 @@ class Arrival:
                 applied_batch=self._loader.watermark.batch,
             )
             await table.make()
+            self._mirror.know_personal(table)
         await publish(self._url, self._publication, [table.stored.oid], appends=appends)
         floor_lsn = await stream_floor(self._url)
         async with self._loader.lock:

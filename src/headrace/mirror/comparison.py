@@ -50,8 +50,11 @@ def source_column(column: Column) -> str:
 
 def source_hash(shape: Shape) -> str:
     """PostgreSQL: the hash of the row `source`, as bigint."""
-    texts = " || ".join(
-        f"coalesce('V' || length({text}) || ':' || {text}, 'N')" for text in map(source_column, shape.compared)
+    texts = (
+        " || ".join(
+            f"coalesce('V' || length({text}) || ':' || {text}, 'N')" for text in map(source_column, shape.compared)
+        )
+        or "''"
     )
     return f"(('x' || substr(md5({texts}), 1, 16))::bit(64)::bigint)"
 

@@ -12,7 +12,7 @@ from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.layout import wanted_shape
-from headrace.mirror.shape import mirrored_name
+from headrace.mirror.shape import mirrored_name, no_more_personal
 from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
@@ -77,8 +77,13 @@ class Mirror:
     def put(self, stored: StoredMirror) -> Table:
         table = self._tables[stored.name] = Table(clickhouse=self._clickhouse, source=self._source, stored=stored)
         if stored.in_service:
-            self._personal.know(stored.oid, table.shape.personal)
+            self.know_personal(table)
         return table
+
+    def know_personal(self, table: Table) -> None:
+        """Tell who reads the stream which columns the table has, before it reads changes of it."""
+        shape = table.shape
+        self._personal.know(table.stored.oid, shape.personal, [column.name for column in shape.columns])
 
     async def resume(self) -> None:
         """Know again what was there before. Safe to repeat."""
@@ -104,16 +109,16 @@ class Mirror:
         if described is None:
             return
         try:
-            if lost := was.keys() - wanted.keys():
-                raise InvalidConfiguration(no_longer_personal(table.stored.full_name, lost))
             shape = wanted_shape(described, self._settings)
+            if lost := no_more_personal(table.shape, shape, described):
+                raise InvalidConfiguration(no_longer_personal(table.stored.full_name, lost))
         except InvalidConfiguration as error:
             await self.quarantine(table, f"{error.message} {error.detail}")
             return
-        self._personal.know(table.stored.oid, wanted)
         log.info("personal_columns_changed", table=table.stored.full_name)
         generation = table.stored.generation + 1
         await table.save(state=COPYING, generation=generation, shape=shape.to_json(), floor_lsn=0, filenode=0)
+        self.know_personal(table)
 
     async def sweep(self) -> None:
         """Drop the tables that nobody needs any more: of earlier generations, and of mirrors that are gone."""

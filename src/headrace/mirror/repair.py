@@ -79,6 +79,8 @@ class Repair:
                 "Its rows cannot be brought over one by one: it has no key to find them by.",
                 hint="Run `headrace mirror resync`.",
             )
+        if described.full_name != table.stored.full_name:  # by its name its personal columns are known
+            raise Conflict(f"It is called {described.full_name} now.", hint="Repair it when it is mirrored as that.")
         repaired = 0
         async with open_rows(self._url, described, table.shape.key, source_hash(table.shape)) as rows:
             async for keys in self._keys(found):

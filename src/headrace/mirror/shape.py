@@ -151,6 +151,17 @@ def shape_of(table: SourceTable, choices: Mapping[str, str]) -> Shape:
     return Shape(columns, key, left_out=left_out).check(table.full_name)
 
 
+def no_more_personal(was: Shape, wanted: Shape, table: SourceTable) -> set[str]:
+    """Columns whose values were hidden and would be seen now, as they are called in `table`.
+
+    Columns are told by their numbers, so that those of a renamed one are not shown under its new name. Of those that
+    were left out only the names are known.
+    """
+    names = {column.attnum: column.name for column in table.columns}
+    now = {names[column.attnum] for column in was.columns if column.choice in KINDS and column.attnum in names}
+    return (now | set(was.left_out)) - wanted.personal.keys()
+
+
 def source_type(catalog: CatalogType) -> SourceType:
     """What the mapping of types needs of a type in the catalog."""
     element = source_type(catalog.element) if catalog.element else None
