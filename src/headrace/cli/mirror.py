@@ -123,6 +123,10 @@ async def _explain(settings: Settings, pattern: str) -> list[tuple[str, list[dic
             }
             for column in shape.columns
         ]
+        columns += [
+            {"column": name, "PostgreSQL": "", "ClickHouse": "", "note": "personal: left out"}
+            for name in shape.left_out
+        ]
         name = mirrored_name(table.schema, table.name)
         objects = objects_of(settings.database, name, f"{name}_{table.oid}", 1, shape)
         explained.append((table.full_name, columns, objects.create()[-1]))

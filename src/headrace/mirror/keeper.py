@@ -114,6 +114,19 @@ class MirrorKeeper:
                 raise
             except Error as error:
                 self._tell(each.full_name, error)
+        self._check_settings({each.full_name for each in wanted})
+
+    def _check_settings(self, wanted: set[str]) -> None:
+        """Say which settings are for no table: a wrong letter in a name would show what is personal."""
+        mirrored = {table.stored.full_name for table in self._mirror if table.stored.in_service}
+        for name in sorted(self._settings.keys() - wanted - mirrored):
+            self._tell(
+                name,
+                InvalidConfiguration(
+                    f'[mirror.table."{name}"] in headrace.toml is for no table that is mirrored.',
+                    hint="Correct the name, or take the settings out.",
+                ),
+            )
 
     async def _check_appended(self) -> None:
         """Stop tables whose publication was dropped and made anew: rows that came meanwhile are in no log for us."""

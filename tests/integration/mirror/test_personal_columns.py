@@ -173,6 +173,22 @@ async def test_what_was_personal_is_not_shown_for_a_line_that_is_missing(side: M
     assert SECRET not in await stored_text(side)
 
 
+async def test_settings_for_no_table_are_told(side: MirrorSide, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong letter in the name of a table would show what is personal."""
+    declare(side, PERSONAL.replace("public.t", "public.tt"))
+    await side.run(TABLE)
+    side.start()
+    await side.mirrored.wait_until_ready()
+    told = ""
+
+    async def has_told() -> bool:
+        nonlocal told
+        told += "".join(capfd.readouterr())
+        return "public.tt" in told and "is for no table that is mirrored" in told
+
+    await until(has_told)
+
+
 async def test_a_key_cannot_be_personal(side: MirrorSide) -> None:
     await side.run(TABLE)
     (table,) = await find_tables(side.url, ["public.t"])
