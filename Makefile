@@ -15,7 +15,9 @@ test: $(INSTALLED) check
 	@sh deploy/browser.sh
 	@sh deploy/redis.sh
 	@sh deploy/postgres_versions.sh
-	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/properties tests/architecture tests/integration tests/end_to_end
+	@# The longest files first: what begins last would keep one process waiting for the other.
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		tests/end_to_end tests/integration/cli tests/properties tests/integration tests/architecture tests/unit
 	$(BIN)/pytest -n 2 tests/faults
 
 check: $(INSTALLED)
