@@ -49,7 +49,7 @@ class Buffer:
         self._lock = threading.Lock()
         self._segments: dict[int, Bytes] = {}
         self._waiting: list[Messages] = []
-        self._untaken = 0
+        self.untaken = 0
         self.untaken_bytes = 0
         self._epoch = 0
         self._idle_lsn = 0
@@ -86,7 +86,7 @@ class Buffer:
         with self._lock:
             self._epoch += 1
             self._waiting.clear()
-            self._untaken = self.untaken_bytes = 0
+            self.untaken = self.untaken_bytes = 0
             self._idle_lsn = 0
             self._worth_taking = True
             self._current = np.empty(0, np.uint8)
@@ -118,9 +118,9 @@ class Buffer:
             complete = bool((data[messages.starts] == COMMIT).any())
             with self._lock:
                 self._waiting.append(messages)
-                self._untaken += len(messages)
+                self.untaken += len(messages)
                 self.untaken_bytes += int(ends[-1] - starts[0])
-                self._worth_taking |= complete or self._untaken >= _MESSAGES_WORTH_TAKING
+                self._worth_taking |= complete or self.untaken >= _MESSAGES_WORTH_TAKING
         return others
 
     def nothing_before(self, lsn: int) -> None:
@@ -133,7 +133,7 @@ class Buffer:
         """All messages that are waiting, in as few pieces as can be."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-            self._untaken, self.untaken_bytes, self._worth_taking = 0, 0, False
+            self.untaken, self.untaken_bytes, self._worth_taking = 0, 0, False
             return Taken(self._epoch, _join(waiting), self._idle_lsn)
 
     def keep(self, in_use: set[int]) -> None:
@@ -159,7 +159,7 @@ class Buffer:
             segment[:begun] = self._current[self._framed : self._filled]
             self._segments[id(segment)] = self._current = segment
             self._framed, self._filled = 0, begun
-            self._worth_taking |= self._untaken > 0
+            self._worth_taking |= self.untaken > 0
             return True
 
 

@@ -40,7 +40,7 @@ _GATHER_S, _PAUSE_S = 0.5, 0.02
 unless that takes longer than `_GATHER_S`, or nothing more comes for `_PAUSE_S`."""
 _TOKENS_AGAIN_S = 1.0
 _AHEAD_STEPS = 8
-"""Of a batch that is read ahead, an eighth is looked at at once: nobody is in a hurry."""
+"""Of a batch that is read ahead an eighth is looked at at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Source:
         self._ahead: asyncio.Task[Batch] | None = None
         self._cut: Batch | None = None
         self._behind = False
-        self._news_bytes = 0
+        self._hurry = True
 
     async def prepare(self) -> None:
         """Check the server; make slot and publication if they are missing. Safe to repeat; changes nothing else.
@@ -234,7 +234,7 @@ class Source:
 
     async def _read_ahead(self) -> Batch:
         """The next batch, once it is as large as it may be."""
-        self._news_bytes = self._bytes_max // _AHEAD_STEPS
+        self._hurry = False
         try:
             while True:
                 self._news.clear()
@@ -242,7 +242,7 @@ class Source:
                     return batch
                 await self._news.wait()
         finally:
-            self._news_bytes = 0
+            self._hurry = True
 
     async def _end_ahead(self) -> Batch | None:
         """The batch that was read ahead, if it is full, or will be soon.
@@ -308,11 +308,17 @@ class Source:
         await asyncio.to_thread(self._decoding.shutdown)
 
     def _tell_news(self) -> None:
-        if self._buffer.untaken_bytes < self._news_bytes and not self._buffer.full:
+        if not (self._hurry or self._is_worth_a_look()):
             return
         if self._loop is not None and not self._news.is_set():
             with contextlib.suppress(RuntimeError):  # the loop has ended before us
                 self._loop.call_soon_threadsafe(self._news.set)
+
+    def _is_worth_a_look(self) -> bool:
+        """Enough has come for a batch that is read ahead, of which nobody is in a hurry to see less."""
+        buffer = self._buffer
+        rows, size = self._rows_max // _AHEAD_STEPS, self._bytes_max // _AHEAD_STEPS
+        return buffer.full or buffer.untaken >= rows or buffer.untaken_bytes >= size
 
     async def _take(self, last: Position | None, *, only_full: bool = False) -> Batch | Idle | None:
         if self._taking is None:
