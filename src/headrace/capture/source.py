@@ -34,10 +34,11 @@ _STATUS_INTERVAL_MAX_S = 10.0
 _STATUSES_PER_TIMEOUT = 4
 _IDLE_AFTER_S = 0.05  # unrelated writes move the log all the time; the caller need not hear of each
 _TAKEOVER_S = 10.0
-_BEHIND_S = 0.5
-_GATHER_S, _PAUSE_S = 0.5, 0.02
+_BEHIND_S = 2.0
+_GATHER_S, _PAUSE_S = 0.25, 0.02
 """Changes that come later than `_BEHIND_S` need not hurry, and larger batches catch up faster: the next batch is full,
-unless that takes longer than `_GATHER_S`, or nothing more comes for `_PAUSE_S`."""
+unless that takes longer than `_GATHER_S`, or nothing more comes for `_PAUSE_S`. Waiting and loading together must take
+less than `_BEHIND_S`: else who waited once would wait for ever."""
 _TOKENS_AGAIN_S = 1.0
 _AHEAD_STEPS = 8
 """Of a batch that is read ahead an eighth is looked at at once."""

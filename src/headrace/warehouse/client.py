@@ -155,7 +155,9 @@ class ClickHouse:
         `insert_deduplication_token` is known writes none.
         """
         head = f"{_with_literals(sql, parameters or {})}\n".encode()
-        body = _in_pieces(head, rows) if isinstance(rows, pa.Table) else _chained(head, rows)
+        body: Any = _chained(head, rows) if not isinstance(rows, pa.Table) else _in_pieces(head, rows)
+        if isinstance(rows, pa.Table) and rows.nbytes < PIECE_BYTES:
+            body = head + to_arrow_stream(rows)
         with translated(self.url):
             summary = await self._client.raw_insert(
                 insert_block=body,
