@@ -17,6 +17,10 @@ class Relation:
     schema: str
     name: str
 
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

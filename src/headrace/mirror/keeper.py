@@ -14,7 +14,7 @@ from headrace.capture.publication import published, unpublish
 from headrace.capture.source_tables import SourceTable, describe_table, find_tables
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.arrival import Arrival, Loading
-from headrace.mirror.layout import is_append_only, wanted_shape
+from headrace.mirror.layout import appended, is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
 from headrace.mirror.repair import Repair
 from headrace.mirror.shape import mirrored_name
@@ -133,7 +133,9 @@ class MirrorKeeper:
         begun = {
             table.stored.oid: table
             for table in self._mirror
-            if table.stored.in_service and table.stored.floor_lsn and self._appends(table.stored.full_name)
+            if table.stored.in_service
+            and table.stored.floor_lsn
+            and is_append_only(table.stored.full_name, self._settings)
         }
         missing = begun.keys() - await published(self._url, self._publication, begun) if begun else ()
         for oid in missing:
@@ -155,9 +157,6 @@ class MirrorKeeper:
                 await self._mirror.rename(holder, renamed.schema, renamed.name)
         return True
 
-    def _appends(self, table: str) -> bool:
-        return is_append_only(table, self._settings)
-
     def _tell(self, table: str, error: Error) -> None:
         if self._told.get(table) != str(error):
             log.error("table_not_mirrored", table=table, problem=str(error))
@@ -165,8 +164,9 @@ class MirrorKeeper:
 
     async def _add(self, described: SourceTable) -> None:
         """Begin to mirror a table."""
-        appends = [described.oid] if self._appends(described.full_name) else []
-        obstacles = await find_obstacles(self._url, [described], self._publication, appends=appends)
+        obstacles = await find_obstacles(
+            self._url, [described], self._publication, appends=appended([described], self._settings)
+        )
         if obstacles:
             raise InvalidConfiguration(
                 f"{described.full_name} cannot be mirrored as it is.",

@@ -194,7 +194,7 @@ class Mirror:
     async def _evolve(self, table: Table, sent: Definition) -> None:
         """Follow a change of the columns, or stop this one table: the others go on."""
         catalog = await describe_table(self._postgres_url, sent.oid)
-        full_name = f"{sent.relation.schema}.{sent.relation.name}"
+        full_name = sent.relation.full_name
         rewritten = catalog is not None and catalog.filenode != table.stored.filenode
         if not table.shape.key:  # the hashes of all rows would change
             await self.quarantine(table, "Its columns changed, and it has no key.")
@@ -228,7 +228,7 @@ class Mirror:
         """Stop this one table, and say why. Call it under the loader's lock."""
         if table.stored.state == QUARANTINED:
             return
-        name = f"{table.stored.schema_name}.{table.stored.table_name}"
+        name = table.stored.full_name
         log.error("table_quarantined", table=name, problem=problem)
         applied = table.stored.applied_batch
         if table.live:

@@ -165,7 +165,7 @@ class Loader:
 
     async def _write_undecodable(self, plan: Plan, batch: Batch) -> None:
         letters = [
-            DeadLetter(f"{bad.relation.schema}.{bad.relation.name}", bad.position, plan.batch, bad.reason, bad.raw)
+            DeadLetter(bad.relation.full_name, bad.position, plan.batch, bad.reason, bad.raw)
             for bad in batch.undecodable
         ]
         await self._write_letters(plan, letters)

@@ -155,12 +155,9 @@ class ClickHouse:
         `insert_deduplication_token` is known writes none.
         """
         head = f"{_with_literals(sql, parameters or {})}\n".encode()
-        body: Any = _chained(head, rows) if not isinstance(rows, pa.Table) else _in_pieces(head, rows)
-        if isinstance(rows, pa.Table) and rows.nbytes < PIECE_BYTES:
-            body = head + to_arrow_stream(rows)
         with translated(self.url):
             summary = await self._client.raw_insert(
-                insert_block=body,
+                insert_block=_body(head, rows),
                 settings={**(settings or {}), **({"query_id": query_id} if query_id else {})},
             )
         return int(summary.written_rows)
@@ -212,6 +209,13 @@ def _with_literals(sql: str, parameters: Parameters) -> str:
         return f"'{escaped}'"
 
     return _PARAMETER.sub(literal, sql)
+
+
+def _body(head: bytes, rows: pa.Table | AsyncIterable[bytes]) -> Any:
+    """Small tables are whole, so that the driver can repeat them by itself; large ones are not copied."""
+    if not isinstance(rows, pa.Table):
+        return _chained(head, rows)
+    return head + to_arrow_stream(rows) if rows.nbytes < PIECE_BYTES else _in_pieces(head, rows)
 
 
 class _Pieces:

@@ -6,8 +6,6 @@ copied. Not here: rows that were staged on a replica which lagged behind; there 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from support.fault_system import until
 from support.mirror_proof import log_end
@@ -23,14 +21,6 @@ from headrace.warehouse.mirrors import QUARANTINED, READY, MirrorRequest, read_m
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, doc text)"
 LONG = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 200) AS g)"
-
-
-@pytest.fixture
-async def side(
-    postgres_server: EmbeddedPostgres, clickhouse_server: EmbeddedClickHouse, migrated: str
-) -> AsyncIterator[MirrorSide]:
-    async with mirror_side(postgres_server.url, clickhouse_server.url, migrated, ["public.t"]) as made:
-        yield made
 
 
 async def begin(side: MirrorSide, *statements: str) -> None:

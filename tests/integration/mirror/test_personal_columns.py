@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from support.fault_system import until
 from support.mirror_proof import log_end
-from support.mirror_side import MirrorSide, mirror_side
+from support.mirror_side import MirrorSide
 
 from headrace.capture.source_tables import find_tables
-from headrace.embedded.clickhouse.process import EmbeddedClickHouse
-from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import InvalidConfiguration, InvalidSQL
 from headrace.mirror.layout import wanted_shape
 from headrace.mirror.verify import Verifier
@@ -28,14 +24,6 @@ PERSONAL = (
     '\n[mirror.table."public.t"]\n'
     'columns = {email = "hash", phone = "mask", name = "tokenize", notes = "drop", born = "mask"}\n'
 )
-
-
-@pytest.fixture
-async def side(
-    postgres_server: EmbeddedPostgres, clickhouse_server: EmbeddedClickHouse, migrated: str
-) -> AsyncIterator[MirrorSide]:
-    async with mirror_side(postgres_server.url, clickhouse_server.url, migrated, ["public.t"]) as made:
-        yield made
 
 
 def declare(side: MirrorSide, personal: str) -> None:
