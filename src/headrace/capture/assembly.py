@@ -45,7 +45,7 @@ class Assembler:
         personal: Personal | None = None,
     ) -> None:
         self.after = after
-        self._personal = personal or Personal({})
+        self._personal = Personal({}) if personal is None else personal
         self._rows_max = rows_max
         self._bytes_max = bytes_max
         self._append_only = append_only

@@ -7,22 +7,22 @@ same text on every way, so that changes, copied rows and repairs agree (decision
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import pyarrow as pa
 
 from headrace.bus.batch import Definition
 from headrace.capture.tuples import Images, Values
+from headrace.events.keyed_hash import keyed_hash
 
 DROP: Final = "drop"
 KINDS: Final = (DROP, "hash", "mask", "tokenize")
+TOKEN_DIGITS: Final = 32
+_TOKEN: Final = b"token\0"  # so that a token tells nothing of the hash of its value
 TOKENS_REMEMBERED_MAX: Final = 100_000
 MASK: Final = "***"
 _EMAIL: Final = re.compile(r"[^@\s]+@[A-Za-z0-9.-]+")
@@ -70,10 +70,12 @@ class Personal:
         self._key = b""
         self._lock = threading.Lock()
         self._new_tokens: dict[str, str] = {}
-        self._known_tokens: set[bytes] = set()
+        self._known_tokens: set[str] = set()
         self.storing = asyncio.Lock()
 
-    def __bool__(self) -> bool:
+    @property
+    def needs_key(self) -> bool:
+        """Whether any column is to be replaced. Without one it can still know what was personal, and withhold it."""
         return bool(self._columns)
 
     def __repr__(self) -> str:  # the key is nobody's business
@@ -127,7 +129,7 @@ class Personal:
             self._new_tokens.update(tokens)
 
     def _protect(self, definition: Definition) -> Protection | None:
-        full_name = f"{definition.relation.schema}.{definition.relation.name}"
+        full_name = definition.relation.full_name
         kinds = self._columns.get(full_name, {})
         if lost := self._known.setdefault(definition.oid, kinds).keys() - kinds.keys():
             return _withhold(definition, no_longer_personal(full_name, lost))
@@ -151,7 +153,7 @@ class Personal:
         assert self._key, "without a key a hash can be guessed"
         match kind:
             case "hash":
-                return partial(hashed, self._key)
+                return lambda value: keyed_hash(self._key, value).encode()
             case "mask":
                 return masked
             case "tokenize":
@@ -159,15 +161,14 @@ class Personal:
         raise AssertionError(kind)
 
     def _tokenize(self, value: bytes) -> bytes:
-        token = hmac.digest(self._key, b"token\0" + value, hashlib.sha256)[:16]
-        text = f"tok_{token.hex()}"
+        token = f"tok_{keyed_hash(self._key, _TOKEN + value)[:TOKEN_DIGITS]}"
         if token not in self._known_tokens:
             with self._lock:
                 if len(self._known_tokens) >= TOKENS_REMEMBERED_MAX:
                     self._known_tokens.clear()
                 self._known_tokens.add(token)
-                self._new_tokens[text] = value.decode()
-        return text.encode()
+                self._new_tokens[token] = value.decode()
+        return token.encode()
 
 
 def no_longer_personal(full_name: str, columns: Collection[str]) -> str:
@@ -200,11 +201,6 @@ def replace_values(values: pa.BinaryArray, change: Replace) -> pa.BinaryArray:
     """Each value replaced, NULL by NULL. Python sees each different value once."""
     encoded = values.dictionary_encode()
     return pa.array(map(change, encoded.dictionary.to_pylist()), pa.binary()).take(encoded.indices)
-
-
-def hashed(key: bytes, value: bytes) -> bytes:
-    """HMAC-SHA256 in hex: equal for equal values, and nothing without the key."""
-    return hmac.digest(key, value, hashlib.sha256).hex().encode()
 
 
 def masked(value: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from headrace.capture.personal import Replace, replace_values
+from headrace.capture.personal import Personal, Replace, replace_values
+from headrace.capture.personal_tokens import store_tokens
 
 _NULL = b"\\N"
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -17,23 +19,36 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _SPECIAL = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
+async def protect_rows(
+    rows: bytes, columns: Sequence[str], personal: Personal | None, full_name: str, url: str
+) -> bytes:
+    """Copied rows of a table with what stands for the values of its personal columns. Raises Unavailable."""
+    changes = personal.of_columns(full_name, columns) if personal and rows else None
+    if personal is None or changes is None:
+        return rows
+    replaced = await asyncio.to_thread(protect_copied, rows, changes)
+    await store_tokens(personal, url)
+    return replaced
+
+
 def protect_copied(rows: bytes, changes: Sequence[Replace | None]) -> bytes:
     """Whole rows in COPY's text format, the values of each column replaced by its change; None: left as they are."""
     names = [str(place) for place in range(len(changes))]
-    table = csv.read_csv(
+    (batch,) = csv.read_csv(
         pa.BufferReader(rows),
         csv.ReadOptions(use_threads=False, block_size=len(rows) + 1, column_names=names),
         # Every separator in a value is escaped by PostgreSQL, so all that are found separate.
         csv.ParseOptions(delimiter="\t", quote_char=False, escape_char=False, ignore_empty_lines=False),
         csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), check_utf8=False, strings_can_be_null=False),
-    ).combine_chunks()
+    ).to_batches()
     columns = [
-        column if change is None else replace_values(column.combine_chunks(), _on_text(change))
-        for column, change in zip(table.columns, changes, strict=True)
+        column if change is None else replace_values(column, _on_text(change))
+        for column, change in zip(batch.columns, changes, strict=True)
     ]
     columns[-1] = pc.binary_join_element_wise(columns[-1], pa.scalar(b"", pa.binary()), pa.scalar(b"\n", pa.binary()))
     lines = pc.binary_join_element_wise(*columns, pa.scalar(b"\t", pa.binary()))
-    return b"".join(_data(chunk) for chunk in (lines.chunks if isinstance(lines, pa.ChunkedArray) else [lines]))
+    whole: bytes = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), b"")[0].as_py()
+    return whole
 
 
 def _on_text(change: Replace) -> Replace:
@@ -51,11 +66,3 @@ def _unescaped(text: bytes) -> bytes:
 
 def _escaped(value: bytes) -> bytes:
     return value.decode().translate(_SPECIAL).encode()
-
-
-def _data(values: pa.BinaryArray) -> bytes:
-    """The bytes of all values, one behind the other."""
-    offsets = pa.Array.from_buffers(pa.int32(), len(values) + 1, [None, values.buffers()[1]], offset=values.offset)
-    begin, end = offsets[0].as_py(), offsets[-1].as_py()
-    data: bytes = values.buffers()[2].slice(begin, end - begin).to_pybytes() if end > begin else b""
-    return data

@@ -8,7 +8,7 @@ from headrace.capture.server import connect, read_row, read_sql
 
 async def load_key(personal: Personal, url: str) -> None:
     """Give it the key that PostgreSQL keeps. Raises Unavailable."""
-    if personal:
+    if personal.needs_key:
         async with connect(url) as connection:
             personal.use_key((await read_row(connection, "read_hash_key"))["key"])
 

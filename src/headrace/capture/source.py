@@ -94,7 +94,7 @@ class Source:
         self._address = SlotAddress(postgres_url, slot, publication)
         self._tables = tuple(tables)
         self._takeover_s = takeover_s
-        self._personal = personal or Personal({})
+        self._personal = Personal({}) if personal is None else personal
         self._appends = appends
         self._appends_begin: int | None = None
         self._rows_max = batch_rows_max

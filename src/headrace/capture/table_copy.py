@@ -28,8 +28,7 @@ from headrace.capture.connection import (
 )
 from headrace.capture.framing import HEAD_BYTES, Bytes, find_copy_data
 from headrace.capture.personal import Personal
-from headrace.capture.personal_copy import protect_copied
-from headrace.capture.personal_tokens import store_tokens
+from headrace.capture.personal_copy import protect_rows
 from headrace.capture.server import Connection, connect, read_row, read_sql
 from headrace.capture.source_tables import Leaf
 from headrace.errors import Conflict, Error, InvalidConfiguration, Unavailable
@@ -87,7 +86,7 @@ async def copy_range(
         try:
             async with aclosing(way(connection, statement)) as chunks:
                 async for chunk in chunks:
-                    yield await protected(chunk, columns, personal, full_name, url)
+                    yield await protect_rows(chunk, columns, personal, full_name, url)
         except Refused as error:
             raise _explain(error.sqlstate, str(error), leaf) from error
         except (Lost, TimeoutError) as error:
@@ -96,16 +95,6 @@ async def copy_range(
             raise _explain(error.sqlstate or "", str(error), leaf) from error
         finally:
             await connection.close()  # what is left in the socket is not for psycopg to read
-
-
-async def protected(rows: bytes, columns: Sequence[str], personal: Personal | None, full_name: str, url: str) -> bytes:
-    """Copied rows of a table with what stands for the values of its personal columns. Raises Unavailable."""
-    changes = personal.of_columns(full_name, columns) if personal and rows else None
-    if personal is None or changes is None:
-        return rows
-    replaced = await asyncio.to_thread(protect_copied, rows, changes)
-    await store_tokens(personal, url)
-    return replaced
 
 
 class Exported(NamedTuple):

@@ -15,9 +15,9 @@ import psycopg
 from psycopg import sql
 
 from headrace.capture.personal import Personal
+from headrace.capture.personal_copy import protect_rows
 from headrace.capture.server import Connection, connect, read_row, read_sql
 from headrace.capture.source_tables import SourceTable
-from headrace.capture.table_copy import protected
 from headrace.errors import Conflict, InvalidConfiguration
 
 Key = tuple[str, ...]
@@ -137,7 +137,7 @@ class SourceRows:
         )
         async with self._translated(), self._connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
             rows = b"".join([bytes(piece) async for piece in copy])
-        return await protected(rows, columns, personal, self._table.full_name, self._url)
+        return await protect_rows(rows, columns, personal, self._table.full_name, self._url)
 
     async def _read(self, statement: sql.Composed, parameters: dict[str, Any]) -> Page:
         row = await self._row(statement, parameters)

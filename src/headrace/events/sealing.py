@@ -12,8 +12,6 @@ about an event has to be known to find its key, and a key that is gone stays gon
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from headrace.errors import Corrupt
+from headrace.events.keyed_hash import keyed_hash
 from headrace.events.personal import PersonalField, personal_fields
 
 SEALED = "personal:1:"
@@ -90,7 +89,7 @@ def key_ids(data: bytes) -> set[str] | None:
 
 
 def _seal(value: str, personal: PersonalField, key: SubjectKey, stream: str, event_type: str) -> str:
-    hashed = hmac.digest(key.hash_key, value.encode(), hashlib.sha256).hex() if personal.joinable else ""
+    hashed = keyed_hash(key.hash_key, value.encode()) if personal.joinable else ""
     nonce = os.urandom(_NONCE_BYTES)
     ciphertext = key.cipher.encrypt(nonce, value.encode(), _bound(stream, event_type, hashed))
     return f"{SEALED}{key.id}:{hashed}:{base64.b64encode(nonce + ciphertext).decode()}"

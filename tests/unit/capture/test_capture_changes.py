@@ -8,6 +8,7 @@ from support.pgoutput_log import BINARY, UNCHANGED, Change, Log, Table, Transact
 from headrace.bus.batch import Batch
 from headrace.capture.assembly import Assembler
 from headrace.capture.buffer import Buffer
+from headrace.capture.personal import Personal
 from headrace.errors import Corrupt
 from headrace.events.position import START, Position
 
@@ -83,3 +84,20 @@ def test_a_table_described_again_after_a_reconnect_is_no_reason_to_end_a_batch()
 
     assert batch is not None
     assert (batch.transactions, batch.rows, batch.last) == (2, 2, Position(31))
+
+
+def test_what_was_personal_is_withheld_also_when_nothing_is_declared_any_more() -> None:
+    """An empty declaration passed for none at all, and what was known of the table was not asked."""
+    personal = Personal({})
+    personal.know(KEYED.oid, {"note": "hash"})
+    buffer = Buffer(bytes_max=1 << 20)
+    assembler = Assembler(after=START, rows_max=100, bytes_max=1 << 20, append_only=[], personal=personal)
+    put(buffer, wire(Log([Transaction((Change(KEYED, "I", ("1", "ann")),), 8, 16)]).messages()))
+    for received in buffer.take().messages:
+        assembler.feed(received)
+    batch = assembler.next()
+
+    assert batch is not None
+    changes = batch.changes[KEYED.relation]
+    assert "note" in changes.withheld
+    assert changes.rows["new_1"].to_pylist() == [None]
