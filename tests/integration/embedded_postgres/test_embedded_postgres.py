@@ -145,10 +145,12 @@ async def test_ordinary_user_runs_the_server_as_themselves() -> None:
 import asyncio, concurrent.futures.thread, os, pathlib
 from headrace import telemetry
 from headrace.embedded.postgres import EmbeddedPostgres
+from headrace.embedded.postgres_install import Account, programs_for
 telemetry.configure()
+programs = programs_for(Account(65534, 65534))  # this checkout may lie where only root can enter
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 async def main():
-    server = EmbeddedPostgres(pathlib.Path({str(home)!r}) / "postgres")
+    server = EmbeddedPostgres(pathlib.Path({str(home)!r}) / "postgres", programs=programs)
     await server.start()
     print(pathlib.Path(f"/proc/{{server.pid}}").stat().st_uid)
     await server.stop()
