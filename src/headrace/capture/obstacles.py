@@ -25,12 +25,18 @@ class Obstacle:
 
 
 async def find_obstacles(
-    url: str, tables: Sequence[SourceTable], publication: str, *, appends: Collection[int] = ()
+    url: str,
+    tables: Sequence[SourceTable],
+    publication: str,
+    *,
+    appends: Collection[int] = (),
+    filtered: Collection[int] = (),
 ) -> list[Obstacle]:
     """Everything that is in the way, in the order of `tables`; [] when they can be mirrored.
 
-    `appends` are the oids of the tables that are only ever appended to: those need no key. Looks at keys, partitions,
-    and what the role of `url` may do. Raises Unavailable.
+    `appends` are the oids of the tables that are only ever appended to: those need no key; `filtered` of those that are
+    published with a condition for rows. Looks at keys, partitions, and what the role of `url` may do. Raises
+    Unavailable.
     """
     names = [publication, appends_publication(publication)]
     async with connect(url) as connection:
@@ -44,7 +50,7 @@ async def find_obstacles(
         own = [row for row in rows if row["root_oid"] == table.oid]
         publisher = publishers[names[table.oid in appends]]
         pairs = [] if table.oid in appends else _against_identity(table)
-        pairs += _against_leaves(table) + _against_rights(own, publisher)
+        pairs += _against_leaves(table) + _against_rights(own, publisher, filtered=table.oid in filtered)
         found += [Obstacle(table.oid, table.full_name, reason, hint) for reason, hint in pairs]
     return found
 
@@ -83,7 +89,9 @@ def _against_leaves(table: SourceTable) -> list[tuple[str, str]]:
     ]
 
 
-def _against_rights(rows: Sequence[Mapping[str, Any]], publisher: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _against_rights(
+    rows: Sequence[Mapping[str, Any]], publisher: Mapping[str, Any], *, filtered: bool
+) -> list[tuple[str, str]]:
     """`rows` are those of `read_obstacles.sql` for a table and its leaves, the table's first."""
     found = []
     for row in rows:
@@ -98,10 +106,12 @@ def _against_rights(rows: Sequence[Mapping[str, Any]], publisher: Mapping[str, A
             hint = f"Run ALTER ROLE {role} BYPASSRLS; as a superuser."
             found.append((f"Row level security hides rows of {name} from {role}.", hint))
     for table in rows[:1]:
-        if table["narrowed"]:
+        if table["has_column_list"] or (table["has_filter"] and not filtered):
             hint = f"Run ALTER PUBLICATION … DROP TABLE {table['name']}; and let it be added again."
             found.append(("The publication has only some of its columns or rows.", hint))
-        if not table["published"]:
+        if filtered and not table["can_filter"]:
+            found.append(("Rows can be chosen by a condition from PostgreSQL 15 on.", "Take `where` out."))
+        if filtered or not table["published"]:
             found += _against_publishing(table, publisher)
     return found
 

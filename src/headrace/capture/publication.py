@@ -8,7 +8,7 @@ mirroring it can break nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import psycopg
@@ -33,29 +33,74 @@ def appends_publication(publication: str) -> str:
     return f"{publication}_appends"
 
 
-async def publish(url: str, publication: str, oids: Collection[int], *, appends: bool = False) -> None:
+async def publish(url: str, publication: str, oids: Collection[int], *, appends: bool = False, where: str = "") -> None:
     """Add these tables to the publication, which is made if it is missing; a repeat changes nothing.
 
     `appends`: to the one for tables that are only appended to; that one must be read too, see `appends_begin`.
-    The first such call waits for all transactions that write. Takes a weak lock of each table, which waits for VACUUM
-    and for changes of its schema, not for readers and writers. Raises InvalidConfiguration when the role may not, or
-    the publication does not publish what it should; Unavailable.
+    `where` is a condition in SQL, as trusted as the configuration that it is from; a row that begins or ceases to meet
+    it is inserted or deleted in the log that we read. Empty: all rows, also where there was a condition before.
+    The first call with `appends` waits for all transactions that write. Takes a weak lock of each table, which waits
+    for VACUUM and for changes of its schema, not for readers and writers. Raises InvalidConfiguration when the role may
+    not, the publication does not publish what it should, or the condition is none that could stand; Unavailable.
     """
     name, operations = (appends_publication(publication), APPENDS) if appends else (publication, ALL)
     async with connect(url) as connection:
         await _prepare(connection, name, operations, note_begin=appends)
         rows = await (
-            await connection.execute(read_sql("read_unpublished"), {"oids": list(oids), "publication": name})
+            await connection.execute(read_sql("read_publishing"), {"oids": list(oids), "publication": name})
         ).fetchall()
         for row in rows:
-            table = sql.Identifier(row["schema"], row["name"])
+            if row["published"] and not (where or row["filtered"]):
+                continue
             try:
-                await connection.execute(
-                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(sql.Identifier(name), table)
-                )
+                await _publish(connection, name, row, where)
             except psycopg.errors.DuplicateObject:  # another process was faster
                 continue
-            log.info("table_published", publication=name, table=f"{row['schema']}.{row['name']}")
+            log.info("table_published", publication=name, table=f"{row['schema']}.{row['name']}", where=where or None)
+
+
+async def _publish(connection: Connection, name: str, row: Mapping[str, Any], where: str) -> None:
+    """Add a table, in the place of how it was published before. Whoever reads the log sees no moment between."""
+    publication, table = sql.Identifier(name), sql.Identifier(row["schema"], row["name"])
+    condition = sql.SQL(f" WHERE ({where}\n)" if where else "")
+    async with connection.transaction():
+        if row["by_name"]:
+            await connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(publication, table))
+        try:
+            await connection.execute(
+                sql.SQL("ALTER PUBLICATION {} ADD TABLE {}{}").format(publication, table, condition)
+            )
+        except (psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.DataError) as error:
+            if not where or isinstance(error, psycopg.errors.DuplicateObject | psycopg.errors.InsufficientPrivilege):
+                raise
+            raise _wrong_filter(row, where, str(error)) from error
+        if where:
+            await _check_filter(connection, name, row, where)
+
+
+async def _check_filter(connection: Connection, name: str, row: Mapping[str, Any], where: str) -> None:
+    """In the transaction that sets it: a condition that would stop the application must never be committed."""
+    about = {"publication": name, "schema": row["schema"], "name": row["name"]}
+    found = await (await connection.execute(read_sql("read_filter"), about)).fetchone()
+    assert found is not None
+    if found["outside"]:
+        raise _wrong_filter(
+            row,
+            where,
+            f"{', '.join(found['outside'])} is not part of its replica identity: PostgreSQL would refuse every UPDATE "
+            "and DELETE of the table. ALTER TABLE … REPLICA IDENTITY FULL makes all columns part of it.",
+        )
+    if not found["filtered"]:
+        raise _wrong_filter(row, where, f"The publication {name} publishes all rows of its schema.")
+
+
+def _wrong_filter(row: Mapping[str, Any], where: str, detail: str) -> InvalidConfiguration:
+    table = f"{row['schema']}.{row['name']}"
+    return InvalidConfiguration(
+        f"The rows of {table} cannot be chosen by: {where}",
+        detail,
+        f'Correct `where` of [mirror.table."{table}"] in headrace.toml, and restart the worker.',
+    )
 
 
 async def unpublish(url: str, publication: str, oids: Collection[int]) -> None:

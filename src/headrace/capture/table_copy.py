@@ -60,7 +60,7 @@ async def copy_range(
     page_begin: int,
     page_end: int | None,
     *,
-    where: str | None = None,
+    where: str = "",
     exported: str | None = None,
     personal: Personal | None = None,
     full_name: str = "",

@@ -57,15 +57,18 @@ class Page:
 
 
 class SourceRows:
-    """The rows of one table, through one connection. `row_hash` is an expression of type bigint."""
+    """The rows of one table that meet a condition, through one connection. `row_hash` is an expression of type bigint,
+    `where` the condition; empty: all rows.
+    """
 
     def __init__(
-        self, url: str, connection: Connection, table: SourceTable, key: Sequence[KeyColumn], row_hash: str
+        self, url: str, connection: Connection, table: SourceTable, key: Sequence[KeyColumn], row_hash: str, where: str
     ) -> None:
         self._url = url
         self._connection = connection
         self._table = table
         self.key = tuple(key)
+        self._where = where.replace("%", "%%")
         self._row_hash = sql.SQL(row_hash.replace("%", "%%"))  # statements with parameters take % for one
 
     async def page(self, after: Key | None, upto: Key | None, *, rows_max: int | None, listed: bool) -> Page:
@@ -177,7 +180,10 @@ class SourceRows:
 
     def _from(self) -> sql.Composable:
         only = sql.SQL("ONLY ") if self._table.kind == "r" else sql.SQL("")
-        return sql.SQL("{}{} AS source").format(only, _identifier(self._table.schema, self._table.name))
+        table = sql.SQL("{}{}").format(only, _identifier(self._table.schema, self._table.name))
+        if self._where:
+            table = sql.SQL("(SELECT * FROM {} WHERE {}\n)").format(table, sql.SQL(self._where))
+        return sql.SQL("{} AS source").format(table)
 
     def _column(self, column: KeyColumn) -> sql.Composable:
         return sql.SQL("source.{}").format(_identifier(column.name))
@@ -224,13 +230,17 @@ class SourceRows:
 
 
 @asynccontextmanager
-async def open_rows(url: str, table: SourceTable, key: Sequence[str], row_hash: str) -> AsyncIterator[SourceRows]:
-    """A connection that reads the rows of a table. Raises Unavailable, InvalidConfiguration, Conflict."""
+async def open_rows(
+    url: str, table: SourceTable, key: Sequence[str], row_hash: str, *, where: str = ""
+) -> AsyncIterator[SourceRows]:
+    """A connection that reads the rows of a table that meet `where`. Raises Unavailable, InvalidConfiguration,
+    Conflict.
+    """
     async with connect(url) as connection:
         await connection.execute("; ".join(_SETTINGS).encode())
         cursor = await connection.execute(read_sql("read_key_columns"), {"oid": table.oid, "names": list(key)})
         columns = [KeyColumn(**row) for row in await cursor.fetchall()]
-        yield SourceRows(url, connection, table, columns, row_hash)
+        yield SourceRows(url, connection, table, columns, row_hash, where)
 
 
 def _identifier(*names: str) -> sql.Identifier:

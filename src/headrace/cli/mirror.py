@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from headrace.capture.obstacles import find_obstacles
 from headrace.capture.source_tables import find_tables
 from headrace.cli.connections import open_clickhouse_at
 from headrace.cli.mirror_request import ask_worker
@@ -15,7 +14,8 @@ from headrace.cli.mirror_status import follow, status
 from headrace.cli.mirror_verify import verify
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, print_rows, run
 from headrace.errors import InvalidConfiguration
-from headrace.mirror.layout import appended, wanted_shape
+from headrace.mirror.layout import wanted_shape
+from headrace.mirror.obstacles import find_obstacles
 from headrace.mirror.shape import mirrored_name
 from headrace.mirror.table import objects_of
 from headrace.runtime.databases import open_databases
@@ -85,7 +85,7 @@ async def _add(settings: Settings, tables: list[str], wait: bool) -> None:
     async with open_databases(settings) as databases:
         url = databases.addresses.postgres_url
         found = await find_tables(url, tables)
-        obstacles = await find_obstacles(url, found, settings.slot, appends=appended(found, settings.mirror.table))
+        obstacles = await find_obstacles(url, found, settings.slot, settings.mirror.table)
         if obstacles:
             raise InvalidConfiguration(
                 f"{obstacles[0].name} cannot be mirrored as it is.",
@@ -127,6 +127,8 @@ async def _explain(settings: Settings, pattern: str) -> list[tuple[str, list[dic
             {"column": name, "PostgreSQL": "", "ClickHouse": "", "note": "personal: left out"}
             for name in shape.left_out
         ]
+        if shape.where:
+            columns.append({"column": "", "PostgreSQL": "", "ClickHouse": "", "note": f"only rows where {shape.where}"})
         name = mirrored_name(table.schema, table.name)
         objects = objects_of(settings.database, name, f"{name}_{table.oid}", 1, shape)
         explained.append((table.full_name, columns, objects.create()[-1]))

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from rich.markup import escape
 
-from headrace.capture.obstacles import find_obstacles
 from headrace.capture.source_tables import find_tables
 from headrace.cli.connections import open_clickhouse_at
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_facts, print_json, print_rows, progress, run
 from headrace.errors import Conflict, InvalidConfiguration
-from headrace.mirror.layout import appended
+from headrace.mirror.obstacles import find_obstacles
 from headrace.mirror.survey import CopyProgress, Survey, TableSurvey, survey
 from headrace.runtime.databases import open_databases
 from headrace.settings import Settings
@@ -88,7 +87,7 @@ async def _obstacles(url: str, settings: Settings) -> list[dict[str, str]]:
         named = await find_tables(url, settings.mirror.tables)
     except InvalidConfiguration as error:
         return [{"table": ", ".join(settings.mirror.tables), "reason": error.message, "hint": error.hint}]
-    found = await find_obstacles(url, named, settings.slot, appends=appended(named, settings.mirror.table))
+    found = await find_obstacles(url, named, settings.slot, settings.mirror.table)
     return [{"table": each.name, "reason": each.reason, "hint": each.hint} for each in found]
 
 

@@ -141,7 +141,7 @@ class Arrival:
             )
             await table.make()
             self._mirror.know_personal(table)
-        await publish(self._url, self._publication, [table.stored.oid], appends=appends)
+        await publish(self._url, self._publication, [table.stored.oid], appends=appends, where=wanted.where)
         floor_lsn = await stream_floor(self._url)
         async with self._loader.lock:
             await table.save(floor_lsn=floor_lsn)

@@ -114,6 +114,7 @@ class Copy:
             columns,
             range_.page_begin,
             range_.page_end,
+            where=table.shape.where,
             exported=exported,
             personal=self._personal,
             full_name=table.stored.full_name,

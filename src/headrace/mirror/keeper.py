@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from headrace.capture.obstacles import find_obstacles
 from headrace.capture.personal import Personal
 from headrace.capture.publication import published, unpublish
 from headrace.capture.source_tables import SourceTable, describe_table, find_tables
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.arrival import Arrival, Loading
-from headrace.mirror.layout import appended, is_append_only, wanted_shape
+from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
+from headrace.mirror.obstacles import find_obstacles
 from headrace.mirror.repair import Repair
 from headrace.mirror.shape import mirrored_name
 from headrace.mirror.table import Table
@@ -164,9 +164,7 @@ class MirrorKeeper:
 
     async def _add(self, described: SourceTable) -> None:
         """Begin to mirror a table."""
-        obstacles = await find_obstacles(
-            self._url, [described], self._publication, appends=appended([described], self._settings)
-        )
+        obstacles = await find_obstacles(self._url, [described], self._publication, self._settings)
         if obstacles:
             raise InvalidConfiguration(
                 f"{described.full_name} cannot be mirrored as it is.",

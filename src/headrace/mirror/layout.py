@@ -10,7 +10,7 @@ streaming SQL over the mirror gives another order, or a part of the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -27,11 +27,6 @@ _WORD = re.compile(r"`([^`]+)`|\"([^\"]+)\"|([A-Za-z_][A-Za-z0-9_]*)")
 def is_append_only(table: str, settings: Mapping[str, MirroredTable]) -> bool:
     """Whether headrace.toml says that rows of `schema.table` are only ever inserted."""
     return settings.get(table, MirroredTable()).append_only
-
-
-def appended(tables: Iterable[SourceTable], settings: Mapping[str, MirroredTable]) -> list[int]:
-    """The numbers of those tables that are append-only."""
-    return [table.oid for table in tables if is_append_only(table.full_name, settings)]
 
 
 def lay_out(shape: Shape, wanted: MirroredTable, table: str) -> Shape:
@@ -92,4 +87,5 @@ def _wrong(table: str, message: str, detail: str) -> InvalidConfiguration:
 def wanted_shape(table: SourceTable, settings: Mapping[str, MirroredTable]) -> Shape:
     """The shape and layout of a source table with what headrace.toml has for it. Raises InvalidConfiguration."""
     wanted = settings.get(table.full_name, MirroredTable())
-    return lay_out(shape_of(table, wanted.columns), wanted, table.full_name)
+    shape = msgspec.structs.replace(shape_of(table, wanted.columns), where=wanted.where)
+    return lay_out(shape, wanted, table.full_name)

@@ -12,6 +12,7 @@ from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.layout import wanted_shape
+from headrace.mirror.prepare import has_incomplete_inserts
 from headrace.mirror.shape import mirrored_name, no_more_personal
 from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table
@@ -34,6 +35,10 @@ from headrace.warehouse.watermark import read_watermark
 log = logger(__name__)
 
 
+_INCOMPLETE = (
+    "A row came to meet its condition by an update, and the log lacks values that did not change. "
+    "ALTER TABLE … REPLICA IDENTITY FULL puts them there."
+)
 _BEHIND = re.compile(r"(.+)__(?:rows|changes|staging|compared)_(\d+)")
 
 
@@ -93,16 +98,18 @@ class Mirror:
                 await table.make()
                 await table.publish()
             if stored.in_service:
-                await self._follow_personal(table)
+                await self._follow_settings(table)
             if table.stored.state in (COPYING, PAUSED):
                 await table.make()
 
-    async def _follow_personal(self, table: Table) -> None:
-        """Other columns are personal than those that were: copy the table anew before its next change comes, so that
-        no value stays, or is taken for another. Values that were hidden are not shown by leaving out a line.
+    async def _follow_settings(self, table: Table) -> None:
+        """Other columns are personal than those that were, or other rows are wanted: copy the table anew before its
+        next change comes, so that no value stays, or is taken for another. Values that were hidden are not shown by
+        leaving out a line.
         """
-        was = table.shape.personal
-        wanted = self._personal.of_table(table.stored.full_name)
+        name = table.stored.full_name
+        was = (table.shape.personal, table.shape.where)
+        wanted = (self._personal.of_table(name), self._settings.get(name, MirroredTable()).where)
         if was == wanted or table.stored.state == QUARANTINED:
             return
         described = await describe_table(self._postgres_url, table.stored.oid)
@@ -111,11 +118,11 @@ class Mirror:
         try:
             shape = wanted_shape(described, self._settings)
             if lost := no_more_personal(table.shape, shape, described):
-                raise InvalidConfiguration(no_longer_personal(table.stored.full_name, lost))
+                raise InvalidConfiguration(no_longer_personal(name, lost))
         except InvalidConfiguration as error:
             await self.quarantine(table, f"{error.message} {error.detail}")
             return
-        log.info("personal_columns_changed", table=table.stored.full_name)
+        log.info("settings_changed", table=name, next="it is copied anew")
         generation = table.stored.generation + 1
         await table.save(state=COPYING, generation=generation, shape=shape.to_json(), floor_lsn=0, filenode=0)
         self.know_personal(table)
@@ -184,6 +191,9 @@ class Mirror:
             return
         if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
             await self._evolve(table, changes.definition)
+        if table.shape.where and has_incomplete_inserts(changes):
+            await self.quarantine(table, _INCOMPLETE)
+            return
         try:
             await table.load(plan, changes, verify=verify)
         except Unavailable:

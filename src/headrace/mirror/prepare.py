@@ -45,6 +45,15 @@ def prepare(changes: Changes, key_places: Sequence[int]) -> pa.Table:
     return pa.table(table)
 
 
+def has_incomplete_inserts(changes: Changes) -> bool:
+    """Whether a new row lacks values that "did not change". PostgreSQL writes such an insert for an update that moves a
+    row into the condition of its publication, while a large value stays where it was stored (TOAST).
+    """
+    rows = changes.rows
+    incomplete = pc.greater(pc.list_value_length(rows["_unchanged"]), 0)
+    return bool(pc.any(pc.and_(incomplete, pc.equal(rows["_kind"], INSERT))).as_py())
+
+
 def _prepare_keyless(changes: Changes) -> pa.Table:
     rows = changes.rows
     none = pa.repeat(pa.scalar(0, pa.uint32()), rows.num_rows)

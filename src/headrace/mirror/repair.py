@@ -82,7 +82,8 @@ class Repair:
         if described.full_name != table.stored.full_name:  # by its name its personal columns are known
             raise Conflict(f"It is called {described.full_name} now.", hint="Repair it when it is mirrored as that.")
         repaired = 0
-        async with open_rows(self._url, described, table.shape.key, source_hash(table.shape)) as rows:
+        shape = table.shape
+        async with open_rows(self._url, described, shape.key, source_hash(shape), where=shape.where) as rows:
             async for keys in self._keys(found):
                 await self._bring_over(table, rows, keys)
                 repaired += len(keys)

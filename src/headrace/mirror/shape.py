@@ -54,7 +54,7 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
     """The columns in PostgreSQL's order, and the names of those that make the key; no key: the whole row counts.
 
     `order_by` is another order of the key, `partition_by` an expression over it; empty: as the key, and none.
-    `left_out` are personal columns that are not mirrored.
+    `left_out` are personal columns that are not mirrored. `where` is the condition of mirrored rows; empty: all.
     """
 
     columns: tuple[Column, ...]
@@ -62,6 +62,7 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
     order_by: tuple[str, ...] = ()
     partition_by: str = ""
     left_out: tuple[str, ...] = ()
+    where: str = ""
 
     @property
     def personal(self) -> dict[str, str]:

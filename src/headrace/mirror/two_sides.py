@@ -178,7 +178,7 @@ async def open_two_sides(
     if described is None:
         raise Conflict(f"{stored.schema_name}.{stored.table_name} does not exist in PostgreSQL any more.")
     shape = Table(clickhouse=clickhouse, source=source, stored=stored).shape
-    async with open_rows(postgres_url, described, shape.key, source_hash(shape)) as rows:
+    async with open_rows(postgres_url, described, shape.key, source_hash(shape), where=shape.where) as rows:
         yield (
             TwoSides(clickhouse=clickhouse, source=source, stored=stored, rows=rows, wait_max_s=wait_max_s),
             described,

@@ -70,6 +70,44 @@ async def test_a_publication_that_leaves_out_deletes_is_refused(database: Databa
     await publish(database.url, database.name, [])
 
 
+async def test_a_condition_replaces_the_one_before_and_can_be_taken_away(database: Database) -> None:
+    await database.run("CREATE TABLE keyed (id int PRIMARY KEY, n int)")
+    found = await oids(database, "public.keyed")
+    asked = "SELECT rowfilter FROM pg_publication_tables WHERE pubname = %s"
+    for where, stored in {"": None, "id > 1 -- odd": "(id > 1)", "id < 5": "(id < 5)"}.items():
+        for _ in range(2):
+            await publish(database.url, database.name, found, where=where)
+            assert await database.run(asked, database.name) == [(stored,)]
+    await publish(database.url, database.name, found)
+    assert await database.run(asked, database.name) == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("n > 1", "n is not part of its replica identity"),
+        ("nothing = 1", 'column "nothing" does not exist'),
+        ("id = random()", "functions"),
+        ("id >", "syntax error"),
+        ("id = 'x'", "invalid input syntax"),
+    ],
+)
+async def test_a_condition_that_would_stop_the_application_is_refused(database: Database, where: str, why: str) -> None:
+    """PostgreSQL takes the first one, and then refuses the updates of the application."""
+    await database.run("CREATE TABLE keyed (id int PRIMARY KEY, n int); INSERT INTO keyed VALUES (1, 1)")
+    with pytest.raises(InvalidConfiguration, match="cannot be chosen") as caught:
+        await publish(database.url, database.name, await oids(database, "public.keyed"), where=where)
+    assert why in caught.value.detail
+    await database.run("UPDATE keyed SET n = 2")
+    assert await published(database, database.name) == []
+
+
+async def test_with_the_whole_row_as_identity_a_condition_may_name_any_column(database: Database) -> None:
+    await database.run("CREATE TABLE whole (id int, n int); ALTER TABLE whole REPLICA IDENTITY FULL")
+    await publish(database.url, database.name, await oids(database, "public.whole"), where="n > 1")
+    await database.run("INSERT INTO whole VALUES (1, 1); UPDATE whole SET n = 2")
+
+
 async def test_an_appended_table_without_key_can_still_be_updated_and_is_read(database: Database) -> None:
     await database.run("CREATE TABLE keyed (id int PRIMARY KEY)")
     await publish(database.url, database.name, await oids(database, "public.keyed"))

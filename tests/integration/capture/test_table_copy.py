@@ -30,7 +30,7 @@ async def copied(
     columns: Sequence[str],
     page_begin: int = 0,
     page_end: int | None = None,
-    where: str | None = None,
+    where: str = "",
 ) -> bytes:
     chunks = [chunk async for chunk in copy_range(url, leaf, columns, page_begin, page_end, where=where)]
     assert all(chunk.endswith(b"\n") for chunk in chunks)

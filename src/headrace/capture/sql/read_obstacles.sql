@@ -18,9 +18,14 @@ SELECT
     EXISTS (
         SELECT FROM pg_publication_rel r
         JOIN pg_publication p ON p.oid = r.prpubid
-        WHERE p.pubname = ANY (%(publications)s) AND r.prrelid = c.oid
-          AND (to_jsonb(r) ->> 'prattrs' IS NOT NULL OR to_jsonb(r) ->> 'prqual' IS NOT NULL)
-    ) AS narrowed
+        WHERE p.pubname = ANY (%(publications)s) AND r.prrelid = c.oid AND to_jsonb(r) ->> 'prattrs' IS NOT NULL
+    ) AS has_column_list,
+    EXISTS (
+        SELECT FROM pg_publication_rel r
+        JOIN pg_publication p ON p.oid = r.prpubid
+        WHERE p.pubname = ANY (%(publications)s) AND r.prrelid = c.oid AND to_jsonb(r) ->> 'prqual' IS NOT NULL
+    ) AS has_filter,
+    current_setting('server_version_num')::int >= 150000 AS can_filter
 FROM unnest(%(oids)s::oid[]) AS t (oid)
 CROSS JOIN LATERAL (
     SELECT relid FROM pg_partition_tree(t.oid) WHERE isleaf

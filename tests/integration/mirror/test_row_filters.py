@@ -1,0 +1,88 @@
+"""Of a table with a condition, exactly those rows are mirrored that meet it, also when they begin or cease to."""
+
+from __future__ import annotations
+
+from support.fault_system import until
+from support.mirror_side import MirrorSide
+
+from headrace.mirror.shape import Shape
+from headrace.mirror.verify import Verifier
+from headrace.warehouse.mirrors import QUARANTINED
+
+MADE = """
+CREATE TABLE t (tenant int, id int, "100%" text, PRIMARY KEY (tenant, id));
+INSERT INTO t SELECT g % 3, g, 'copied' FROM generate_series(1, 3000) g;
+"""
+
+
+def choose(side: MirrorSide, where: str) -> None:
+    """Set the condition in headrace.toml, which a worker reads when it starts."""
+    project = side.root / "headrace.toml"
+    kept = project.read_text().split('\n[mirror.table."public.t"]')[0]
+    project.write_text(f'{kept}\n[mirror.table."public.t"]\nwhere = """{where}"""\n')
+
+
+async def is_chosen_by(side: MirrorSide, where: str) -> bool:
+    """Whether the worker goes by this condition by now."""
+    return Shape.from_json((await side.mirrored.states())["public.t"].shape).where == where
+
+
+async def assert_chosen(side: MirrorSide, where: str) -> None:
+    """The mirror has the rows of the table that meet the condition, and a comparison says so too."""
+    await until(lambda: is_chosen_by(side, where))
+    await side.mirrored.wait()
+    there = await side.run(f'SELECT tenant, id, "100%" FROM t WHERE {where or "true"}\n ORDER BY 1, 2')
+    here = await side.clickhouse.rows("SELECT tenant, id, `100%` FROM t ORDER BY 1, 2")
+    assert [tuple(row) for row in here] == there
+    states = await side.mirrored.states()
+    verifier = Verifier(clickhouse=side.clickhouse, source=side.mirrored.source, postgres_url=side.url)
+    found = await verifier.verify(states["public.t"])
+    assert (found.state, found.rows) == ("clean", len(there))
+
+
+async def test_rows_come_and_go_as_they_meet_the_condition(side: MirrorSide) -> None:
+    await side.run(MADE)
+    choose(side, "tenant = 1 AND id % 2 = 0 -- the even ones")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    await assert_chosen(side, "tenant = 1 AND id % 2 = 0 -- the even ones")
+    await side.run("INSERT INTO t VALUES (1, 9000, 'chosen'), (1, 9001, 'not'), (2, 9000, 'not')")
+    await side.run(
+        "UPDATE t SET tenant = 1 WHERE tenant = 0 AND id < 300; UPDATE t SET tenant = 5 WHERE id BETWEEN 2900 AND 3000"
+    )
+    await side.run("""UPDATE t SET "100%" = 'changed' WHERE id BETWEEN 300 AND 600; DELETE FROM t WHERE id % 7 = 0""")
+    await assert_chosen(side, "tenant = 1 AND id % 2 = 0 -- the even ones")
+    told = await side.clickhouse.rows("SELECT _operation, count() FROM t_changes WHERE _sign = 1 GROUP BY 1 ORDER BY 1")
+    assert [name for name, _ in told] == ["insert", "update_after"]
+
+    await side.stop()
+    choose(side, "tenant <> 1")  # what is mirrored already is copied anew
+    await side.run("INSERT INTO t VALUES (1, 10000, 'not any more'), (2, 10000, 'now')")
+    side.start()
+    await assert_chosen(side, "tenant <> 1")
+    await side.stop()
+    choose(side, "")
+    side.start()
+    await assert_chosen(side, "")
+
+
+async def test_a_row_that_comes_in_without_its_large_value_stops_the_table_instead_of_losing_it(
+    side: MirrorSide,
+) -> None:
+    """The log has a large value that an update did not touch only when the replica identity is FULL."""
+    await side.run(MADE + 'ALTER TABLE t ALTER "100%" SET STORAGE EXTERNAL')
+    await side.run("INSERT INTO t VALUES (2, 9000, repeat('x', 9000)), (2, 9001, repeat('y', 9000))")
+    choose(side, "tenant = 1")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    await side.run("UPDATE t SET tenant = 1 WHERE id = 9000")
+
+    async def stopped() -> bool:
+        return (await side.mirrored.states())["public.t"].state == QUARANTINED
+
+    await until(stopped)
+    assert "REPLICA IDENTITY FULL" in (await side.mirrored.states())["public.t"].problem
+    await side.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    await side.mirrored.wait_until_ready(resync=True)
+    await side.run("UPDATE t SET tenant = 1 WHERE id = 9001")
+    await assert_chosen(side, "tenant = 1")
