@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headrace.event_store.event_store import EventStore
 from headrace.runtime.databases import open_databases
+from headrace.runtime.spare_pandas import spare_pandas
 from headrace.settings import Settings
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.schema import create_schema
@@ -36,6 +37,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
 
 
 async def open_clickhouse_at(url: str, settings: Settings) -> ClickHouse:
+    spare_pandas()
     clickhouse = await ClickHouse.connect(url, database=settings.database)
     await create_schema(clickhouse)
     return clickhouse

@@ -31,6 +31,7 @@ from headrace.read_models.model import ReadModels
 from headrace.read_models.rewrite import Rewrite
 from headrace.runtime.databases import Addresses
 from headrace.runtime.project import Project
+from headrace.runtime.spare_pandas import spare_pandas
 from headrace.runtime.waiting import until_stopped, waiting
 from headrace.settings import Settings
 from headrace.streaming_sql.definition import Definition, define_all
@@ -58,6 +59,7 @@ async def run_worker(
     settings: Settings, addresses: Addresses, stop: asyncio.Event, *, on_step: Callable[[str], None] = _ignore
 ) -> None:
     """Keep the read side up to date until `stop` is set. Waits while a database is away, and says so."""
+    spare_pandas()
     project = Project.load(settings)
     await until_stopped(stop, _work(project, addresses, on_step))
 
