@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+# Some machines forbid bytecode; without it each of the many processes that start here compiles every module again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test check bench install lock clean
 
 demo: $(INSTALLED)
