@@ -95,7 +95,10 @@ class Mirrored:
                 return False
             return True
 
-        await until(passed)
+        try:
+            await until(passed)
+        except AssertionError as error:
+            raise AssertionError(f"the watermark is {await reader.latest()}, not {end}; {await self.states()}") from error
 
     async def assert_whole(self, *, from_empty: bool = True, resync: bool = False) -> None:
         """A worker runs and nobody writes: when it has caught up, the mirror is what PostgreSQL holds.

@@ -38,7 +38,7 @@ CHROMIUM = shutil.which("chromium")
 STATES_QUERIES = {
     "nothing": "SELECT number AS n FROM numbers(0)",
     "not_there": "SELECT * FROM not_there_yet",
-    "slow": "SELECT count() + sum(sleepEachRow(0.5)) AS n FROM numbers(5) SETTINGS max_block_size = 1",
+    "slow": "SELECT count() + sum(sleepEachRow(0.5)) AS n FROM numbers(8) SETTINGS max_block_size = 1",
     "hostile": "SELECT '<script>alert(1)</script><img src=x onerror=alert(2)>' AS text, 1 AS n",
     "two_columns": "SELECT 1 AS a, 2 AS b",
 }

@@ -117,7 +117,8 @@ async def test_client_that_goes_away_cancels_its_query(http: httpx.AsyncClient) 
 async def test_client_that_goes_away_in_a_result_cancels_its_query(http: httpx.AsyncClient) -> None:
     query = "SELECT number FROM numbers(100000000000)"
     async with http.stream("POST", "/", content=query, params={"query_id": "half_read"}) as response:
-        await anext(response.aiter_raw())
+        pieces = response.aiter_raw()  # kept: the end of it closes the response
+        await anext(pieces)
         assert await running(http, "half_read")
 
     async def ended() -> bool:
