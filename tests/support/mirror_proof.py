@@ -98,7 +98,8 @@ class Mirrored:
         try:
             await until(passed)
         except AssertionError as error:
-            raise AssertionError(f"the watermark is {await reader.latest()}, not {end}; {await self.states()}") from error
+            reached = await reader.latest()
+            raise AssertionError(f"the watermark is {reached}, not {end}; {await self.states()}") from error
 
     async def assert_whole(self, *, from_empty: bool = True, resync: bool = False) -> None:
         """A worker runs and nobody writes: when it has caught up, the mirror is what PostgreSQL holds.
