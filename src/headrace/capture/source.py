@@ -22,6 +22,7 @@ from headrace.capture.origin import Origin
 from headrace.capture.personal import Personal
 from headrace.capture.personal_tokens import load_key, store_tokens
 from headrace.capture.publication import appends_begin, appends_publication, publish
+from headrace.capture.read_ahead import ReadAhead
 from headrace.capture.reader import Reader
 from headrace.capture.slot import Prepared, check_resume, explain_refusal, prepare_slot
 from headrace.errors import Corrupt, Error, Unavailable
@@ -35,10 +36,8 @@ _STATUSES_PER_TIMEOUT = 4
 _IDLE_AFTER_S = 0.05  # unrelated writes move the log all the time; the caller need not hear of each
 _TAKEOVER_S = 10.0
 _BEHIND_S = 2.0
-_GATHER_S, _PAUSE_S = 0.25, 0.02
-"""Changes that come later than `_BEHIND_S` need not hurry, and larger batches catch up faster: the next batch is full,
-unless that takes longer than `_GATHER_S`, or nothing more comes for `_PAUSE_S`. Waiting and loading together must take
-less than `_BEHIND_S`: else who waited once would wait for ever."""
+"""Changes that come later need not hurry: the next batch is waited for until it is full. Waiting and loading together
+must take less: else who waited once would wait for ever."""
 _TOKENS_AGAIN_S = 1.0
 _AHEAD_STEPS = 8
 """Of a batch that is read ahead an eighth is looked at at once."""
@@ -111,10 +110,9 @@ class Source:
         self._start_reading: Callable[[], None] | None = None
         self._epoch = 0
         self._told = START
-        self._ahead: asyncio.Task[Batch] | None = None
+        self._ahead = ReadAhead(take=self._take_full, news=self._news, received=self._received_lsn)
         self._cut: Batch | None = None
         self._behind = False
-        self._hurry = True
 
     async def prepare(self) -> None:
         """Check the server; make slot and publication if they are missing. Safe to repeat; changes nothing else.
@@ -194,7 +192,7 @@ class Source:
                 await asyncio.sleep(wait_s)
                 return None
             self._end_backlog()
-        if (batch := self._cut or await self._end_ahead()) is not None:
+        if (batch := self._cut or await self._ahead.end(behind=self._behind)) is not None:
             return await self._hand_out(batch)
         self._buffer.lift_limit(last is not None)
         self._reader.wake()
@@ -220,7 +218,7 @@ class Source:
         await self._store_tokens()
         self._cut = None
         handed = self._tell(batch, batch.last)
-        self._ahead = asyncio.create_task(self._read_ahead())
+        self._ahead.begin()
         return handed
 
     async def _store_tokens(self) -> None:
@@ -232,37 +230,6 @@ class Source:
             except Unavailable as error:
                 log.warning("tokens_wait", reason=str(error), retry_in_s=_TOKENS_AGAIN_S)
                 await asyncio.sleep(_TOKENS_AGAIN_S)
-
-    async def _read_ahead(self) -> Batch:
-        """The next batch, once it is as large as it may be."""
-        self._hurry = False
-        try:
-            while True:
-                self._news.clear()
-                if isinstance(batch := await self._take(None, only_full=True), Batch):
-                    return batch
-                await self._news.wait()
-        finally:
-            self._hurry = True
-
-    async def _end_ahead(self) -> Batch | None:
-        """The batch that was read ahead, if it is full, or will be soon.
-
-        Being cancelled leaves it to the next call: reading ahead on, unnoticed, would take what nobody gets then.
-        """
-        if (ahead := self._ahead) is None:
-            return None
-        assert self._reader is not None
-        deadline, received = time.monotonic() + _GATHER_S, -1
-        while self._behind and not ahead.done() and time.monotonic() < deadline:
-            if received == (received := self._reader.received_lsn):
-                break
-            await asyncio.wait({ahead}, timeout=_PAUSE_S)
-        if not ahead.done():
-            ahead.cancel()
-            await asyncio.wait({ahead})
-        self._ahead = None
-        return None if ahead.cancelled() else ahead.result()
 
     def _end_backlog(self) -> None:
         """Everything older than the slot is handed out: go on with the log."""
@@ -301,15 +268,13 @@ class Source:
 
     async def close(self) -> None:
         """End the connection; the slot stays. Confirms nothing more than was confirmed."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.wait({self._ahead})
+        await self._ahead.stop()
         if self._reader is not None:
             await asyncio.to_thread(self._reader.stop)
         await asyncio.to_thread(self._decoding.shutdown)
 
     def _tell_news(self) -> None:
-        if not (self._hurry or self._is_worth_a_look()):
+        if not (self._ahead.hurry or self._is_worth_a_look()):
             return
         if self._loop is not None and not self._news.is_set():
             with contextlib.suppress(RuntimeError):  # the loop has ended before us
@@ -320,6 +285,14 @@ class Source:
         buffer = self._buffer
         rows, size = self._rows_max // _AHEAD_STEPS, self._bytes_max // _AHEAD_STEPS
         return buffer.full or buffer.untaken >= rows or buffer.untaken_bytes >= size
+
+    def _received_lsn(self) -> int:
+        assert self._reader is not None
+        return self._reader.received_lsn
+
+    async def _take_full(self) -> Batch | None:
+        taken = await self._take(None, only_full=True)
+        return taken if isinstance(taken, Batch) else None
 
     async def _take(self, last: Position | None, *, only_full: bool = False) -> Batch | Idle | None:
         if self._taking is None:
