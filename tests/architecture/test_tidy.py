@@ -85,7 +85,17 @@ def test_examples_import_public_names_only() -> None:
 def test_nothing_names_a_machine_or_a_registry() -> None:
     """No machine path and no registry address in what is committed."""
     needles = ["/" + "work/", "/" + "root/", "pypi" + ".org", "files." + "pythonhosted", "registry." + "npmjs"]
-    skipped = {".venv", ".git", ".headrace", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "dist"}
+    skipped = {
+        ".venv",
+        ".git",
+        ".headrace",
+        "__pycache__",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".hypothesis",
+        "dist",
+    }
     offenders = []
     for path in ROOT.rglob("*"):
         if path.is_file() and not skipped & set(path.relative_to(ROOT).parts) and path.stat().st_size < 1 << 20:
