@@ -11,7 +11,8 @@ import pytest
 from support.fault_domain import Deposited
 from support.fault_load import Acknowledged
 from support.fault_proof import assert_whole
-from support.fault_system import DEADLINE_S, ROUNDS, TIMEOUT_S, free_port, running_system
+from support.fault_system import TIMEOUT_S, free_port, running_system
+from support.waiting import DEADLINE_S, ROUNDS
 
 from headrace.event_store.append import Appended
 from headrace.events.position import Position

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from support.fault_load import Acknowledged, writing
 from support.fault_proof import assert_whole, wait_until_ready
-from support.fault_system import ROUNDS, TIMEOUT_S, Process, free_port, running_system, until
+from support.fault_system import TIMEOUT_S, Process, free_port, running_system
+from support.waiting import ROUNDS, until
 
 COMMAND = {"account": "b", "amount": 20}
 

@@ -9,7 +9,8 @@ import pytest
 from support.fault_domain import Deposited
 from support.fault_load import Acknowledged
 from support.fault_proof import assert_whole, wait_for_batches, wait_until_ready
-from support.fault_system import ROUNDS, TIMEOUT_S, Process, System, running_system
+from support.fault_system import TIMEOUT_S, Process, System, running_system
+from support.waiting import ROUNDS
 
 from headrace.event_store.append import Appended
 from headrace.event_store.event_store import EventStore

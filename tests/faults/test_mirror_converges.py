@@ -10,15 +10,17 @@ import signal
 from random import Random
 
 import pytest
-from support.fault_system import ROUNDS, TIMEOUT_S, System
+from support.fault_system import TIMEOUT_S, System
 from support.mirror_load import Writer, create_pgbench_tables, create_tables, more, run_pgbench, writing
 from support.mirror_oracle import assert_mirrored
 from support.mirror_system import SEED, Killer, mirrored_by, mirroring_system
 from support.mirror_workload import Table, Workload, draw_tables
+from support.waiting import ROUNDS
 
 STRIKES = 4
 STEPS = ("planned", "tables_loaded", "watermark_written", "confirmed")
 BIG_ROWS = 5_000
+STEPS_PAUSE_S = 0.1  # a worker that dies after three batches falls behind all the time
 SMALL_BATCHES = {"HEADRACE_CAPTURE__BATCH_ROWS_MAX": "500"}
 PGBENCH_TABLES = [f"public.pgbench_{name}" for name in ("accounts", "branches", "tellers", "history")]
 Writers = list[tuple[Writer, Workload]]
@@ -107,7 +109,7 @@ async def test_it_equals_its_source_whatever_step_the_worker_dies_at() -> None:
         await mirrored.wait_until_ready()
         await worker.stop()
         draw = Random(SEED)
-        async with writing(some_writers(system, SEED, tables)):
+        async with writing(some_writers(system, SEED, tables), pause_s=STEPS_PAUSE_S):
             for step in STEPS * ROUNDS:
                 worker = await system.dying_worker(step, draw.randint(1, 3))
                 assert await worker.wait() == -signal.SIGKILL, worker.log.read_text()[-4000:]

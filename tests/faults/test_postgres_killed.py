@@ -8,7 +8,8 @@ from random import Random
 import pytest
 from support.fault_load import Acknowledged, writing
 from support.fault_proof import assert_whole, wait_for_batches, wait_until_ready
-from support.fault_system import ROUNDS, TIMEOUT_S, kill_and_keep, running_system
+from support.fault_system import TIMEOUT_S, kill_and_keep, running_system
+from support.waiting import ROUNDS
 
 
 @pytest.mark.timeout(TIMEOUT_S)

@@ -10,10 +10,12 @@ import pytest
 from support.fault_domain import Deposited
 from support.fault_load import Acknowledged, writing
 from support.fault_proof import read_stored
-from support.fault_system import ROUNDS, TIMEOUT_S, System, running_system, until
+from support.fault_system import TIMEOUT_S, System, running_system
+from support.waiting import ROUNDS, until
 
 from headrace.event_store.event_store import EventStore
 
+PAUSE_S = 0.2  # some 90 events a second: two commands for each of them are still to be done at the end
 Notes = dict[str, list[str]]
 _REACTIONS = "SELECT count(*) FROM headrace.events WHERE stream LIKE 'account-mirror-%'"
 
@@ -22,7 +24,7 @@ _REACTIONS = "SELECT count(*) FROM headrace.events WHERE stream LIKE 'account-mi
 async def test_each_reaction_happens_once_however_often_its_process_dies() -> None:
     acknowledged, draw = Acknowledged(), Random(11)
     async with running_system() as system:
-        async with writing(system, acknowledged):
+        async with writing(system, acknowledged, pause_s=PAUSE_S):
             for _ in range(ROUNDS * 3):
                 reactor = await system.reactor()
                 await more_reactions(system, draw.randint(1, 300))

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 from support.articles import RANKING, running_articles
-from support.fault_system import ROUNDS, TIMEOUT_S, until
+from support.fault_system import TIMEOUT_S
+from support.waiting import ROUNDS, until
 
 from headrace.event_store.event_store import EventStore
 

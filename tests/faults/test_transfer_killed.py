@@ -15,8 +15,9 @@ import httpx
 import psycopg
 import pytest
 from support.fault_proof import wait_until_ready
-from support.fault_system import DEADLINE_S, ROUNDS, TIMEOUT_S, free_port, running_system, until
+from support.fault_system import TIMEOUT_S, free_port, running_system
 from support.running_project import BANK
+from support.waiting import DEADLINE_S, ROUNDS, until
 
 KILLS = 5 * ROUNDS
 CLIENTS = 4

@@ -8,7 +8,8 @@ from random import Random
 import pytest
 from support.fault_load import Acknowledged, writing
 from support.fault_proof import assert_whole, wait_until_ready
-from support.fault_system import ROUNDS, TIMEOUT_S, running_system
+from support.fault_system import TIMEOUT_S, running_system
+from support.waiting import ROUNDS
 
 STEPS = ("planned", "events_inserted", "advanced:deposits", "advanced:balances", "watermark_written", "confirmed")
 

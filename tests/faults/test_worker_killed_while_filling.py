@@ -9,7 +9,8 @@ from random import Random
 import pytest
 from support.fault_load import Acknowledged, append_many, writing
 from support.fault_proof import assert_whole, wait_until_ready
-from support.fault_system import ROUNDS, STATEMENTS, TIMEOUT_S, running_system, until
+from support.fault_system import STATEMENTS, TIMEOUT_S, running_system
+from support.waiting import ROUNDS, until
 
 from headrace.warehouse.definitions import FILLING, read_definitions
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from support.fault_load import Acknowledged, append_many
 from support.fault_proof import assert_read_models_equal_their_definitions, read_stored, wait_until_ready
-from support.fault_system import DEADLINE_S, TIMEOUT_S, running_system
+from support.fault_system import TIMEOUT_S, running_system
+from support.waiting import DEADLINE_S
 
 from headrace.warehouse.dead_letters import read_dead_letters
 from headrace.warehouse.watermark import WatermarkReader

@@ -15,9 +15,10 @@ from random import Random
 from typing import Any
 
 from redis.asyncio import Redis
-from support.fault_system import Process, until
+from support.fault_system import Process
 from support.reacting import caught_up
 from support.redis_server import RedisServer
+from support.waiting import until
 
 from headrace.commands.dispatch import Dispatcher
 from headrace.commands.domain import Domain

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
+from support.waiting import until
 
 from headrace.bus.batch import Batch
 from headrace.capture.connection import Stream
@@ -95,14 +95,6 @@ class Database:
         for source in self.sources:
             await source.close()
         self.sources.clear()
-
-
-async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while not await condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 async def read_rows(source: Source, count: int) -> tuple[list[int], list[Batch]]:

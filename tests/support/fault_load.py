@@ -10,7 +10,8 @@ from random import Random
 from uuid import uuid4
 
 from support.fault_domain import Deposited
-from support.fault_system import DEADLINE_S, System, until
+from support.fault_system import System
+from support.waiting import DEADLINE_S, until
 
 from headrace.errors import Unavailable
 from headrace.event_store.append import Appended
@@ -49,11 +50,11 @@ class Acknowledged:
 
 
 @asynccontextmanager
-async def writing(system: System, acknowledged: Acknowledged) -> AsyncIterator[None]:
+async def writing(system: System, acknowledged: Acknowledged, *, pause_s: float = PAUSE_S) -> AsyncIterator[None]:
     """Writers append for as long as the block runs; at its end every append is acknowledged."""
     stopping = asyncio.Event()
     async with EventStore(system.postgres.url) as store:
-        writers = [asyncio.create_task(_write(store, n, acknowledged, stopping)) for n in range(WRITERS)]
+        writers = [asyncio.create_task(_write(store, n, acknowledged, stopping, pause_s)) for n in range(WRITERS)]
         try:
             yield
             stopping.set()
@@ -65,12 +66,14 @@ async def writing(system: System, acknowledged: Acknowledged) -> AsyncIterator[N
             await asyncio.gather(*writers, return_exceptions=True)
 
 
-async def _write(store: EventStore, writer: int, acknowledged: Acknowledged, stopping: asyncio.Event) -> None:
+async def _write(
+    store: EventStore, writer: int, acknowledged: Acknowledged, stopping: asyncio.Event, pause_s: float
+) -> None:
     draw = Random(writer)
     while not stopping.is_set():
         events = some_events(draw, f"a{writer}", draw.randint(1, EVENTS_MAX))
         acknowledged.add(await append(store, f"account-a{writer}", events), events)
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(pause_s)
 
 
 async def append_many(system: System, acknowledged: Acknowledged, count: int) -> None:

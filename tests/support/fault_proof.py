@@ -8,7 +8,8 @@ import msgspec
 import psycopg
 from support.fault_domain import Deposited
 from support.fault_load import Acknowledged
-from support.fault_system import DEADLINE_S, System, until
+from support.fault_system import System
+from support.waiting import DEADLINE_S, until
 
 from headrace.errors import Unavailable
 from headrace.read_models.deploy import aggregate_functions

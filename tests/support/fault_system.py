@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
 from support import dying_worker, fault_domain
+from support.waiting import DEADLINE_S, ROUNDS
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
@@ -24,9 +24,6 @@ from headrace.testing.databases import project_folder, temporary_databases
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.schema import create_schema
 
-# How often each fault happens in one run. `HEADRACE_FAULT_ROUNDS=20` is what a release has to pass.
-ROUNDS = int(os.environ.get("HEADRACE_FAULT_ROUNDS", "1"))
-DEADLINE_S = 90.0 + 10 * ROUNDS  # what is still to be loaded grows with the rounds
 TIMEOUT_S = 240 + 60 * ROUNDS  # a round is up to six kills, each some seconds on a busy machine
 
 STATEMENTS = """
@@ -167,14 +164,6 @@ async def running_system(files: Mapping[str, str] | None = None, /, **environ: s
             for log in root.glob("*.log"):
                 sys.stderr.write(f"--- {log.name} ends with:\n{log.read_text()[-8000:]}\n")
             raise
-
-
-async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while not await condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 class Server(Child, Protocol):

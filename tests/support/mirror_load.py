@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import errors
-from support.fault_system import DEADLINE_S, until
 from support.mirror_columns import TYPES
 from support.mirror_workload import Copy, Table, Transaction, Workload
+from support.waiting import DEADLINE_S, until
 
 from headrace.embedded.postgres import binary
 

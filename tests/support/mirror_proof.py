@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
-from support.fault_system import until
 from support.mirror_oracle import assert_changes_add_up, assert_mirrored, mirror_name
+from support.waiting import until
 
 from headrace.errors import Behind, Unavailable
 from headrace.events.position import Position

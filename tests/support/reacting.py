@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Sized
 from contextlib import asynccontextmanager
 from types import ModuleType
 
 from support import reactor_domain
 from support.reactor_domain import Written
+from support.waiting import until
 
 from headrace.commands.domain import Domain
 from headrace.event_store.event_store import EventStore
@@ -43,14 +43,6 @@ async def reacting(url: str, *functions: Callable[..., object]) -> AsyncIterator
             await asyncio.wait([running])
             if not running.cancelled() and (error := running.exception()) is not None:
                 raise error
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        await asyncio.sleep(POLL_S)
 
 
 def has(found: Sized, count: int) -> Callable[[], Awaitable[bool]]:

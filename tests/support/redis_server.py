@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from redis import ConnectionError
 from redis.asyncio import Redis
-from support.fault_system import Process, until
+from support.fault_system import Process
+from support.waiting import until
 
 SERVER = shutil.which("redis-server")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.articles import RANKING, SEARCH, Articles, running_articles
-from support.fault_system import until
+from support.waiting import until
 
 EVENTS = 200
 # Going back through old texts would end at the newest one too; but readers would see the old ones meanwhile.

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from support import reactor_domain
-from support.fault_system import Process, until
+from support.fault_system import Process
 from support.reacting import numbers_of, write
 from support.running_project import headrace
+from support.waiting import until
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.event_store.event_store import EventStore

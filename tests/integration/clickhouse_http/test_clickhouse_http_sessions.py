@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
+from support.waiting import until
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 
@@ -19,12 +19,6 @@ CLIENT_ID = "Settings['function_implementation']"
 
 async def sql(http: httpx.AsyncClient, query: str, **arguments: str) -> httpx.Response:
     return await http.post("/", content=query, params=arguments)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await condition():
-            pass
 
 
 async def running(http: httpx.AsyncClient, query_id: str) -> bool:

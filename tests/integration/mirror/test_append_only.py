@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.fault_system import until
 from support.mirror_side import mirror_side
+from support.waiting import until
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres

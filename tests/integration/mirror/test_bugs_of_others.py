@@ -7,9 +7,9 @@ copied. Not here: rows that were staged on a replica which lagged behind; there 
 from __future__ import annotations
 
 import pytest
-from support.fault_system import until
 from support.mirror_proof import log_end
 from support.mirror_side import MirrorSide, mirror_side
+from support.waiting import until
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres

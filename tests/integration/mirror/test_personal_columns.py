@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.fault_system import until
 from support.mirror_proof import log_end
 from support.mirror_side import MirrorSide
+from support.waiting import until
 
 from headrace.capture.source_tables import find_tables
 from headrace.errors import InvalidConfiguration, InvalidSQL

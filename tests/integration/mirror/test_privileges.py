@@ -10,9 +10,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from support.capture_side import Database
 from support.documentation import ROOT
-from support.fault_system import until
 from support.mirror_proof import Mirrored
 from support.mirror_side import MirrorSide, mirror_side
+from support.waiting import until
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from support.fault_domain import Deposited
-from support.fault_system import until
 from support.mirror_side import MirrorSide, mirror_side
+from support.waiting import until
 
 from headrace.capture.connection import SlotAddress, open_stream
 from headrace.capture.origin import Origin

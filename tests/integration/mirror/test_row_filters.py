@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.fault_system import until
 from support.mirror_side import MirrorSide
+from support.waiting import until
 
 from headrace.mirror.shape import Shape
 from headrace.mirror.verify import Verifier
