@@ -9,7 +9,10 @@ from support.fault_domain import Deposited
 from support.mirror_side import MirrorSide, mirror_side
 from support.postgres_versions import certificate, server_of
 
+from headrace.capture.obstacles import find_obstacles
+from headrace.capture.publication import publish
 from headrace.capture.server import check_server
+from headrace.capture.source_tables import find_tables
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import InvalidConfiguration
@@ -70,6 +73,15 @@ async def go_the_way(side: MirrorSide, version: int) -> None:
     assert failover is (True if version >= 17 else None)
 
 
+async def choose_rows(side: MirrorSide, version: int) -> None:
+    """Before 15 a publication has no condition for rows."""
+    (orders,) = await find_tables(side.url, ["public.orders"])
+    obstacles = await find_obstacles(side.url, [orders], side.slot, filtered=[orders.oid])
+    assert [each.hint for each in obstacles] == (["Take `where` out."] if version < 15 else [])
+    if not obstacles:
+        await publish(side.url, side.slot, [orders.oid], where="id > 0")
+
+
 async def lose_the_publication(side: MirrorSide) -> None:
     """From 18 on the server goes on without it, and leaves the changes out with no more than a warning."""
     await side.run(f"DROP PUBLICATION {side.slot}")
@@ -89,4 +101,5 @@ async def test_a_mirror_and_the_event_store_work(version: str, clickhouse_server
             url = make_conninfo(url, sslrootcert=str(certificate(server)))
         async with mirror_side(url, clickhouse_server.url, "migrated", TABLES) as side:
             await go_the_way(side, int(version))
+            await choose_rows(side, int(version))
             await lose_the_publication(side)
