@@ -75,8 +75,7 @@ class MirroredTable(Section):
         False, description="Its rows are only ever inserted: it needs no key, and what else is done to it is not seen."
     )
     where: str = Field(
-        "",
-        description="Which of its rows are mirrored: a condition of PostgreSQL (15 on) over columns of its key.",
+        "", description="Which of its rows are mirrored: columns of the key beside constants, for PostgreSQL (15 on)."
     )
     order_by: list[str] = Field([], description="The columns of the key in the order in which rows are sorted.")
     partition_by: str | None = Field(None, description="An expression of ClickHouse over columns of the key.")

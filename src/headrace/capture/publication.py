@@ -43,17 +43,21 @@ async def publish(url: str, publication: str, oids: Collection[int], *, appends:
     for VACUUM and for changes of its schema, not for readers and writers. Raises InvalidConfiguration when the role may
     not, the publication does not publish what it should, or the condition is none that could stand; Unavailable.
     """
-    name, operations = (appends_publication(publication), APPENDS) if appends else (publication, ALL)
+    name, other, operations = publication, appends_publication(publication), ALL
+    if appends:
+        name, other, operations = other, name, APPENDS
     async with connect(url) as connection:
         await _prepare(connection, name, operations, note_begin=appends)
         rows = await (
-            await connection.execute(read_sql("read_publishing"), {"oids": list(oids), "publication": name})
+            await connection.execute(
+                read_sql("read_publishing"), {"oids": list(oids), "publication": name, "other": other}
+            )
         ).fetchall()
         for row in rows:
-            if row["published"] and not (where or row["filtered"]):
+            if row["published"] and not (where or row["filtered"] or row["by_name_in_other"]):
                 continue
             try:
-                await _publish(connection, name, row, where)
+                await _replace(connection, name, other, row, where)
             except psycopg.errors.DuplicateObject:  # another process was faster
                 continue
             log.info("table_published", publication=name, table=f"{row['schema']}.{row['name']}", where=where or None)
@@ -70,28 +74,38 @@ async def _publish(connection: Connection, name: str, row: Mapping[str, Any], wh
             await connection.execute(
                 sql.SQL("ALTER PUBLICATION {} ADD TABLE {}{}").format(publication, table, condition)
             )
-        except (psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.DataError) as error:
-            if not where or isinstance(error, psycopg.errors.DuplicateObject | psycopg.errors.InsufficientPrivilege):
+            if where:  # a constant that its column cannot hold is found now, not where the log is read
+                await connection.execute(sql.SQL("EXPLAIN SELECT FROM {}{}").format(table, condition))
+        except (psycopg.errors.DuplicateObject, psycopg.errors.InsufficientPrivilege):
+            raise
+        except psycopg.Error as error:
+            if not where or error.sqlstate is None:
                 raise
             raise _wrong_filter(row, where, str(error)) from error
-        if where:
-            await _check_filter(connection, name, row, where)
 
 
-async def _check_filter(connection: Connection, name: str, row: Mapping[str, Any], where: str) -> None:
-    """In the transaction that sets it: a condition that would stop the application must never be committed."""
-    about = {"publication": name, "schema": row["schema"], "name": row["name"]}
-    found = await (await connection.execute(read_sql("read_filter"), about)).fetchone()
-    assert found is not None
-    if found["outside"]:
-        raise _wrong_filter(
-            row,
-            where,
-            f"{', '.join(found['outside'])} is not part of its replica identity: PostgreSQL would refuse every UPDATE "
-            "and DELETE of the table. ALTER TABLE … REPLICA IDENTITY FULL makes all columns part of it.",
-        )
-    if not found["filtered"]:
-        raise _wrong_filter(row, where, f"The publication {name} publishes all rows of its schema.")
+async def _replace(connection: Connection, name: str, other: str, row: Mapping[str, Any], where: str) -> None:
+    """As `_publish`, and out of the other publication: each row is sent that one of the two publishes."""
+    try:
+        if row["by_name_in_other"]:
+            await _drop(connection, other, row)
+        await _publish(connection, name, row, where)
+        names = {"publications": [name, other], "oids": [row["oid"]]}
+        if where and await (await connection.execute(read_sql("read_unfiltered"), names)).fetchone():
+            raise _wrong_filter(row, where, "A publication of ours publishes its schema, or all tables, with all rows.")
+    except InvalidConfiguration:
+        if row["filtered"]:  # the condition before may be one for which PostgreSQL refuses updates by now
+            await _drop(connection, name, row)
+        raise
+
+
+async def _drop(connection: Connection, name: str, row: Mapping[str, Any]) -> None:
+    statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}")
+    try:
+        await connection.execute(statement.format(sql.Identifier(name), sql.Identifier(row["schema"], row["name"])))
+    except psycopg.errors.UndefinedObject:  # another process was faster
+        return
+    log.info("table_unpublished", publication=name, table=f"{row['schema']}.{row['name']}")
 
 
 def _wrong_filter(row: Mapping[str, Any], where: str, detail: str) -> InvalidConfiguration:
@@ -112,13 +126,7 @@ async def unpublish(url: str, publication: str, oids: Collection[int]) -> None:
     async with connect(url) as connection:
         cursor = await connection.execute(read_sql("read_published"), {"oids": list(oids), "publications": names})
         for row in await cursor.fetchall():
-            table = sql.Identifier(row["schema"], row["name"])
-            statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}")
-            try:
-                await connection.execute(statement.format(sql.Identifier(row["publication"]), table))
-            except psycopg.errors.UndefinedObject:  # another process was faster
-                continue
-            log.info("table_unpublished", publication=row["publication"], table=f"{row['schema']}.{row['name']}")
+            await _drop(connection, row["publication"], row)
 
 
 async def appends_begin(url: str, publication: str) -> int | None:
@@ -138,6 +146,14 @@ async def published(url: str, publication: str, oids: Collection[int]) -> set[in
     names = [publication, appends_publication(publication)]
     async with connect(url) as connection:
         cursor = await connection.execute(read_sql("read_published"), {"oids": list(oids), "publications": names})
+        return {row["oid"] for row in await cursor.fetchall()}
+
+
+async def unfiltered(url: str, publication: str, oids: Collection[int]) -> set[int]:
+    """Those of the tables whose condition for rows is gone, or that are published no more. Raises Unavailable."""
+    names = [publication, appends_publication(publication)]
+    async with connect(url) as connection:
+        cursor = await connection.execute(read_sql("read_unfiltered"), {"oids": list(oids), "publications": names})
         return {row["oid"] for row in await cursor.fetchall()}
 
 

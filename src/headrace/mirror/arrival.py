@@ -18,6 +18,8 @@ from headrace.errors import Error, InvalidConfiguration, Unavailable, Unknown
 from headrace.mirror.copy import Copy
 from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
+from headrace.mirror.obstacles import find_obstacles
+from headrace.mirror.row_filter import check_still_filtered
 from headrace.mirror.shape import no_more_personal
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
@@ -124,7 +126,13 @@ class Arrival:
         appends = is_append_only(described.full_name, self._settings)
         if appends and not self._reads_appends():
             raise Unavailable("The worker does not read the publication for appended tables yet.", hint="It will soon.")
+        name = described.full_name
+        check_still_filtered(table.shape, name, has_settings=name in self._settings)
         wanted = wanted_shape(described, self._settings)
+        if wanted.where:
+            obstacles = await find_obstacles(self._url, [described], self._publication, self._settings)
+            if obstacles:
+                raise InvalidConfiguration(obstacles[0].reason, hint=obstacles[0].hint)
         if lost := no_more_personal(table.shape, wanted, described):
             raise InvalidConfiguration(no_longer_personal(described.full_name, lost))
         shape = wanted.to_json()

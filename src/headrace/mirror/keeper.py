@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from headrace.capture.personal import Personal
-from headrace.capture.publication import published, unpublish
+from headrace.capture.publication import published, unfiltered, unpublish
 from headrace.capture.source_tables import SourceTable, describe_table, find_tables
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.arrival import Arrival, Loading
@@ -106,6 +106,7 @@ class MirrorKeeper:
             self._tell(str(self._patterns), error)
             return
         await self._check_appended()
+        await self._check_filtered()
         for each in wanted:
             try:
                 if await self._is_new(each):
@@ -141,6 +142,20 @@ class MirrorKeeper:
         for oid in missing:
             async with self._loader.lock:
                 await self._mirror.quarantine(begun[oid], "Its publication was without it.")
+
+    async def _check_filtered(self) -> None:
+        """Stop tables whose condition PostgreSQL does not apply any more: rows may have come that are not wanted, or
+        none at all. `DROP COLUMN … CASCADE` takes a table out of its publication.
+        """
+        begun = {
+            table.stored.oid: table
+            for table in self._mirror
+            if table.stored.in_service and table.stored.floor_lsn and table.shape.where
+        }
+        gone = await unfiltered(self._url, self._publication, begun) if begun else ()
+        for oid in gone:
+            async with self._loader.lock:
+                await self._mirror.quarantine(begun[oid], "Its publication was without its condition.")
 
     async def _is_new(self, described: SourceTable) -> bool:
         """Whether a table is not mirrored yet. One that has taken over the name of another is."""

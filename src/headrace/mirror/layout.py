@@ -16,6 +16,7 @@ import msgspec
 
 from headrace.capture.source_tables import SourceTable
 from headrace.errors import InvalidConfiguration
+from headrace.mirror.row_filter import check_filter
 from headrace.mirror.shape import Column, Shape, shape_of
 from headrace.settings import MirroredTable
 
@@ -88,4 +89,5 @@ def wanted_shape(table: SourceTable, settings: Mapping[str, MirroredTable]) -> S
     """The shape and layout of a source table with what headrace.toml has for it. Raises InvalidConfiguration."""
     wanted = settings.get(table.full_name, MirroredTable())
     shape = msgspec.structs.replace(shape_of(table, wanted.columns), where=wanted.where)
+    check_filter(wanted.where, shape, table.full_name)
     return lay_out(shape, wanted, table.full_name)

@@ -13,6 +13,7 @@ from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.layout import wanted_shape
 from headrace.mirror.prepare import has_incomplete_inserts
+from headrace.mirror.row_filter import check_still_filtered
 from headrace.mirror.shape import mirrored_name, no_more_personal
 from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table
@@ -116,6 +117,7 @@ class Mirror:
         if described is None:
             return
         try:
+            check_still_filtered(table.shape, name, has_settings=name in self._settings)
             shape = wanted_shape(described, self._settings)
             if lost := no_more_personal(table.shape, shape, described):
                 raise InvalidConfiguration(no_longer_personal(name, lost))
@@ -191,7 +193,8 @@ class Mirror:
             return
         if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
             await self._evolve(table, changes.definition)
-        if table.shape.where and has_incomplete_inserts(changes):
+        floor_lsn = table.stored.floor_lsn  # what is below it is copied, and 0: what comes now will be
+        if table.shape.where and floor_lsn and has_incomplete_inserts(changes, floor_lsn):
             await self.quarantine(table, _INCOMPLETE)
             return
         try:

@@ -45,13 +45,16 @@ def prepare(changes: Changes, key_places: Sequence[int]) -> pa.Table:
     return pa.table(table)
 
 
-def has_incomplete_inserts(changes: Changes) -> bool:
-    """Whether a new row lacks values that "did not change". PostgreSQL writes such an insert for an update that moves a
-    row into the condition of its publication, while a large value stays where it was stored (TOAST).
+def has_incomplete_inserts(changes: Changes, floor_lsn: int) -> bool:
+    """Whether a new row, from a place in the log on, lacks values that "did not change".
+
+    PostgreSQL writes such an insert for an update that moves a row into the condition of its publication, while a large
+    value stays where it was stored (TOAST).
     """
     rows = changes.rows
+    inserts = pc.and_(pc.equal(rows["_kind"], INSERT), pc.greater_equal(rows["_lsn"], floor_lsn))
     incomplete = pc.greater(pc.list_value_length(rows["_unchanged"]), 0)
-    return bool(pc.any(pc.and_(incomplete, pc.equal(rows["_kind"], INSERT))).as_py())
+    return bool(pc.any(pc.and_(incomplete, inserts)).as_py())
 
 
 def _prepare_keyless(changes: Changes) -> pa.Table:

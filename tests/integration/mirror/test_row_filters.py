@@ -7,8 +7,9 @@ from support.waiting import until
 
 from headrace.mirror.shape import Shape
 from headrace.mirror.verify import Verifier
-from headrace.warehouse.mirrors import QUARANTINED
+from headrace.warehouse.mirrors import QUARANTINED, read_mirrors
 
+CHOSEN = "tenant IN (1) AND NOT (id > 8999 OR id BETWEEN 500 AND 700)"
 MADE = """
 CREATE TABLE t (tenant int, id int, "100%" text, PRIMARY KEY (tenant, id));
 INSERT INTO t SELECT g % 3, g, 'copied' FROM generate_series(1, 3000) g;
@@ -42,16 +43,16 @@ async def assert_chosen(side: MirrorSide, where: str) -> None:
 
 async def test_rows_come_and_go_as_they_meet_the_condition(side: MirrorSide) -> None:
     await side.run(MADE)
-    choose(side, "tenant = 1 AND id % 2 = 0 -- the even ones")
+    choose(side, CHOSEN)
     side.start()
     await side.mirrored.wait_until_ready()
-    await assert_chosen(side, "tenant = 1 AND id % 2 = 0 -- the even ones")
-    await side.run("INSERT INTO t VALUES (1, 9000, 'chosen'), (1, 9001, 'not'), (2, 9000, 'not')")
+    await assert_chosen(side, CHOSEN)
+    await side.run("INSERT INTO t VALUES (1, 8999, 'chosen'), (1, 600, 'not'), (2, 9000, 'not')")
     await side.run(
         "UPDATE t SET tenant = 1 WHERE tenant = 0 AND id < 300; UPDATE t SET tenant = 5 WHERE id BETWEEN 2900 AND 3000"
     )
     await side.run("""UPDATE t SET "100%" = 'changed' WHERE id BETWEEN 300 AND 600; DELETE FROM t WHERE id % 7 = 0""")
-    await assert_chosen(side, "tenant = 1 AND id % 2 = 0 -- the even ones")
+    await assert_chosen(side, CHOSEN)
     told = await side.clickhouse.rows("SELECT _operation, count() FROM t_changes WHERE _sign = 1 GROUP BY 1 ORDER BY 1")
     assert [name for name, _ in told] == ["insert", "update_after"]
 
@@ -86,3 +87,42 @@ async def test_a_row_that_comes_in_without_its_large_value_stops_the_table_inste
     await side.mirrored.wait_until_ready(resync=True)
     await side.run("UPDATE t SET tenant = 1 WHERE id = 9001")
     await assert_chosen(side, "tenant = 1")
+
+
+async def test_what_takes_the_condition_away_stops_the_table(side: MirrorSide) -> None:
+    """PostgreSQL's own hint for dropping a column of the condition takes the table out of its publication."""
+    await side.run(MADE)
+    choose(side, "tenant = 1")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    await side.run("ALTER TABLE t DROP COLUMN tenant CASCADE")
+
+    async def stopped() -> bool:
+        return (await side.mirrored.states())["public.t"].state == QUARANTINED
+
+    await until(stopped)
+    assert "without its condition" in (await side.mirrored.states())["public.t"].problem
+
+
+async def test_a_filtered_table_that_is_renamed_is_not_shown_whole(side: MirrorSide) -> None:
+    await side.run(MADE)
+    choose(side, "tenant = 1")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    await side.run("ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (1, 9000, 'renamed'), (2, 9000, 'left out')")
+
+    async def stored() -> str | None:
+        mirrors = await read_mirrors(side.clickhouse, side.mirrored.source)
+        return mirrors["u"].problem if "u" in mirrors else None
+
+    async def renamed() -> bool:
+        return await stored() is not None
+
+    async def stopped() -> bool:
+        return "says nothing of public.u" in (await stored() or "")
+
+    await until(renamed)
+    await side.stop()
+    side.start()
+    await until(stopped)
+    assert await side.clickhouse.rows("SELECT count() FROM u WHERE tenant <> 1") == [(0,)]
