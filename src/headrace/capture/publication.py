@@ -26,6 +26,8 @@ _STORED_SINCE = 180_000  # the version from which on a publication can have gene
 _READABLE = re.compile(r"headrace: readable from (\S+)")
 ALL = "insert, update, delete, truncate"
 APPENDS = "insert, truncate"
+_WRONG_CLASSES = ("0A", "22", "42")  # not supported, not a value, not a condition: trying again changes nothing
+_WRONG_PUBLICATION = "55000"  # it is for all tables
 
 
 def appends_publication(publication: str) -> str:
@@ -79,7 +81,8 @@ async def _publish(connection: Connection, name: str, row: Mapping[str, Any], wh
         except (psycopg.errors.DuplicateObject, psycopg.errors.InsufficientPrivilege):
             raise
         except psycopg.Error as error:
-            if not where or error.sqlstate is None:
+            state = error.sqlstate or ""
+            if not where or not (state[:2] in _WRONG_CLASSES or state == _WRONG_PUBLICATION):
                 raise
             raise _wrong_filter(row, where, str(error)) from error
 
