@@ -62,17 +62,17 @@ class Mirrored:
         async def ready() -> bool:
             states = await self.states()
             if resync and QUARANTINED in {each.state for each in states.values()}:
-                await self._resync([table for table, each in states.items() if each.state == QUARANTINED])
+                await self.ask("resync", [table for table, each in states.items() if each.state == QUARANTINED])
                 return False
             assert all(each.state in (COPYING, READY) for each in states.values()), states
             return len(states) == len(self.tables) and all(each.state == READY for each in states.values())
 
         await until(ready)
 
-    async def _resync(self, tables: Sequence[str]) -> None:
-        """Ask for it, and wait until the worker has seen that."""
+    async def ask(self, wish: str, tables: Sequence[str]) -> None:
+        """Ask for something, as `headrace mirror` does, and wait until the worker has seen that."""
         for table in tables:
-            await write_request(self.clickhouse, self.source, MirrorRequest(table, "resync"))
+            await write_request(self.clickhouse, self.source, MirrorRequest(table, wish))
 
         async def answered() -> bool:
             return not any(request.wish for request in await read_requests(self.clickhouse, self.source))

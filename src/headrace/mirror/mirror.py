@@ -126,7 +126,8 @@ class Mirror:
             return
         log.info("settings_changed", table=name, next="it is copied anew")
         generation = table.stored.generation + 1
-        await table.save(state=COPYING, generation=generation, shape=shape.to_json(), floor_lsn=0, filenode=0)
+        state = PAUSED if table.stored.state == PAUSED else COPYING
+        await table.save(state=state, generation=generation, shape=shape.to_json(), floor_lsn=0, filenode=0)
         self.know_personal(table)
 
     async def sweep(self) -> None:

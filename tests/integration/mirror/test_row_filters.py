@@ -7,7 +7,7 @@ from support.waiting import until
 
 from headrace.mirror.shape import Shape
 from headrace.mirror.verify import Verifier
-from headrace.warehouse.mirrors import QUARANTINED, read_mirrors
+from headrace.warehouse.mirrors import PAUSED, QUARANTINED, read_mirrors
 
 CHOSEN = "tenant IN (1) AND NOT (id > 8999 OR id BETWEEN 500 AND 700)"
 MADE = """
@@ -65,6 +65,22 @@ async def test_rows_come_and_go_as_they_meet_the_condition(side: MirrorSide) -> 
     choose(side, "")
     side.start()
     await assert_chosen(side, "")
+
+
+async def test_a_paused_table_stays_so_when_its_condition_changes(side: MirrorSide) -> None:
+    await side.run(MADE)
+    choose(side, "tenant = 1")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    await side.mirrored.ask("pause", ["public.t"])
+    await side.stop()
+    choose(side, "tenant = 2")
+    side.start()
+    await until(lambda: is_chosen_by(side, "tenant = 2"))
+    await side.run("INSERT INTO t VALUES (2, 9000, 'while it is paused')")
+    assert (await side.mirrored.states())["public.t"].state == PAUSED
+    await side.mirrored.ask("resume", ["public.t"])
+    await assert_chosen(side, "tenant = 2")
 
 
 async def test_a_row_that_comes_in_without_its_large_value_stops_the_table_instead_of_losing_it(
