@@ -21,7 +21,7 @@ STRIKES = 4
 STEPS = ("planned", "tables_loaded", "watermark_written", "confirmed")
 BIG_ROWS = 5_000
 STEPS_PAUSE_S = 0.1  # a worker that dies after three batches falls behind all the time
-SMALL_BATCHES = {"HEADRACE_CAPTURE__BATCH_ROWS_MAX": "1000"}
+SMALL_BATCHES = {"HEADRACE_CAPTURE__BATCH_ROWS_MAX": "500"}
 PGBENCH_TABLES = [f"public.pgbench_{name}" for name in ("accounts", "branches", "tellers", "history")]
 Writers = list[tuple[Writer, Workload]]
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ import numpy as np
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
-from support.waiting import until
+from support import waiting
 
 from headrace.bus.batch import Batch
 from headrace.capture.connection import Stream
@@ -23,6 +24,7 @@ from headrace.capture.source import Source
 from headrace.events.position import START, Position
 
 DEADLINE_S = 30.0
+until = partial(waiting.until, deadline_s=DEADLINE_S)
 MIB = 1 << 20
 
 

@@ -69,6 +69,15 @@ class Mirrored:
 
         await until(ready)
 
+    async def wait_until_quarantined(self, table: str) -> str:
+        """Wait until the table is stopped; why it is."""
+
+        async def stopped() -> bool:
+            return (await self.states())[table].state == QUARANTINED
+
+        await until(stopped)
+        return (await self.states())[table].problem
+
     async def ask(self, wish: str, tables: Sequence[str]) -> None:
         """Ask for something, as `headrace mirror` does, and wait until the worker has seen that."""
         for table in tables:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Sized
 from contextlib import asynccontextmanager
+from functools import partial
 from types import ModuleType
 
-from support import reactor_domain
+from support import reactor_domain, waiting
 from support.reactor_domain import Written
-from support.waiting import until
 
 from headrace.commands.domain import Domain
 from headrace.event_store.event_store import EventStore
@@ -18,7 +18,7 @@ from headrace.runtime.reactor import react
 from headrace.subscriptions.reactor import Reactor, find_reactors
 
 DEADLINE_S = 30.0
-POLL_S = 0.01
+until = partial(waiting.until, deadline_s=DEADLINE_S)
 DOMAIN = Domain.from_module(reactor_domain)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.capture_side import MIB, Database, new_database, read_rows, read_transaction
-from support.waiting import until
+from support.capture_side import MIB, Database, new_database, read_rows, read_transaction, until
 
 from headrace.bus.batch import Batch
 from headrace.capture.connection import LibpqStream, Lost, Refused, SocketStream

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.capture_side import Database, new_database, read_rows
-from support.waiting import until
+from support.capture_side import Database, new_database, read_rows, until
 
 from headrace.capture.source import Source
 from headrace.embedded.postgres import EmbeddedPostgres

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.capture_side import Database, read_rows
-from support.waiting import until
+from support.capture_side import Database, read_rows, until
 
 from headrace.bus.batch import Batch, Idle
 from headrace.errors import Corrupt

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.capture_side import Database, read_transaction
-from support.waiting import until
+from support.capture_side import Database, read_transaction, until
 
 from headrace.capture.connection import SlotAddress, open_stream
 from headrace.capture.new_slot import create_slot

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.capture_side import Database, read_rows
-from support.waiting import until
+from support.capture_side import Database, read_rows, until
 
 from headrace.capture import table_copy
 from headrace.capture.source_tables import Leaf, SourceTable, find_tables

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 import httpx
 import pytest
-from support.waiting import until
+from support import waiting
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.timeout(60)
 
 ENDLESS = "SELECT sum(sipHash64(number)) FROM numbers(100000000000)"
 CLIENT_ID = "Settings['function_implementation']"
+until = partial(waiting.until, deadline_s=20)
 
 
 async def sql(http: httpx.AsyncClient, query: str, **arguments: str) -> httpx.Response:

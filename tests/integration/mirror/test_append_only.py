@@ -7,7 +7,7 @@ from support.waiting import until
 
 from headrace.embedded.clickhouse.process import EmbeddedClickHouse
 from headrace.embedded.postgres import EmbeddedPostgres
-from headrace.warehouse.mirrors import QUARANTINED, READY
+from headrace.warehouse.mirrors import READY
 
 WORD = '\n[mirror.table."public.log"]\nappend_only = true\n'
 
@@ -44,8 +44,4 @@ async def test_an_appended_table_is_followed_by_a_slot_that_is_older_than_its_pu
         await side.run(f"DROP PUBLICATION {side.slot}_appends")
         await side.run("INSERT INTO log VALUES ('in no publication', 1)")
         side.start()
-
-        async def stopped() -> bool:
-            return (await side.mirrored.states())["public.log"].state == QUARANTINED
-
-        await until(stopped)
+        await side.mirrored.wait_until_quarantined("public.log")

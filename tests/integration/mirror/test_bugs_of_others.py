@@ -17,7 +17,7 @@ from headrace.errors import Corrupt
 from headrace.event_store.event_store import EventStore
 from headrace.runtime.health import Health, read_health
 from headrace.warehouse.dead_letters import read_dead_letters
-from headrace.warehouse.mirrors import QUARANTINED, READY, MirrorRequest, read_mirrors, read_requests, write_request
+from headrace.warehouse.mirrors import QUARANTINED, READY, MirrorRequest, read_requests, write_request
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, doc text)"
 LONG = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 200) AS g)"
@@ -144,11 +144,7 @@ async def test_a_change_of_one_table_stops_no_other(
         await side.run("INSERT INTO t VALUES (1, 1, '7')")
         await side.run("ALTER TABLE t ALTER doc TYPE int USING doc::int")
         await side.run("BEGIN; INSERT INTO t VALUES (2, 2, 8); INSERT INTO u VALUES (1); COMMIT")
-
-        async def stopped() -> bool:
-            return (await read_mirrors(side.clickhouse, side.mirrored.source))["t"].state == QUARANTINED
-
-        await until(stopped)
+        await side.mirrored.wait_until_quarantined("public.t")
         async with EventStore(side.url) as store:
             found = await read_health(Health(store, side.clickhouse, side.mirrored.source, side.url, side.slot))
         assert found.tables == {"public.t": QUARANTINED, "public.u": READY}

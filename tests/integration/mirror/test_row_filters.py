@@ -7,7 +7,7 @@ from support.waiting import until
 
 from headrace.mirror.shape import Shape
 from headrace.mirror.verify import Verifier
-from headrace.warehouse.mirrors import PAUSED, QUARANTINED, read_mirrors
+from headrace.warehouse.mirrors import PAUSED, read_mirrors
 
 CHOSEN = "tenant IN (1) AND NOT (id > 8999 OR id BETWEEN 500 AND 700)"
 MADE = """
@@ -93,12 +93,7 @@ async def test_a_row_that_comes_in_without_its_large_value_stops_the_table_inste
     side.start()
     await side.mirrored.wait_until_ready()
     await side.run("UPDATE t SET tenant = 1 WHERE id = 9000")
-
-    async def stopped() -> bool:
-        return (await side.mirrored.states())["public.t"].state == QUARANTINED
-
-    await until(stopped)
-    assert "REPLICA IDENTITY FULL" in (await side.mirrored.states())["public.t"].problem
+    assert "REPLICA IDENTITY FULL" in await side.mirrored.wait_until_quarantined("public.t")
     await side.run("ALTER TABLE t REPLICA IDENTITY FULL")
     await side.mirrored.wait_until_ready(resync=True)
     await side.run("UPDATE t SET tenant = 1 WHERE id = 9001")
@@ -112,12 +107,7 @@ async def test_what_takes_the_condition_away_stops_the_table(side: MirrorSide) -
     side.start()
     await side.mirrored.wait_until_ready()
     await side.run("ALTER TABLE t DROP COLUMN tenant CASCADE")
-
-    async def stopped() -> bool:
-        return (await side.mirrored.states())["public.t"].state == QUARANTINED
-
-    await until(stopped)
-    assert "without its condition" in (await side.mirrored.states())["public.t"].problem
+    assert "without its condition" in await side.mirrored.wait_until_quarantined("public.t")
 
 
 async def test_a_filtered_table_that_is_renamed_is_not_shown_whole(side: MirrorSide) -> None:

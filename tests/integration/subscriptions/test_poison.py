@@ -9,9 +9,8 @@ from collections.abc import Iterable
 import psycopg
 import pytest
 from support.following import insert, open_writer
-from support.reacting import caught_up, has, numbers_of, reacting, write
+from support.reacting import caught_up, has, numbers_of, reacting, until, write
 from support.reactor_domain import Copied, Copy, Written
-from support.waiting import until
 
 from headrace import Command, Event, reactor
 from headrace.event_store import connection, statements

@@ -8,9 +8,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
-from support.reacting import caught_up, events_of, has, numbers_of, reacting, write
+from support.reacting import caught_up, events_of, has, numbers_of, reacting, until, write
 from support.reactor_domain import Copy, Written
-from support.waiting import until
 
 from headrace import Command, Later, StoredEvent, reactor
 from headrace.event_store.event_store import EventStore
