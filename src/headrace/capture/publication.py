@@ -62,7 +62,7 @@ async def publish(url: str, publication: str, oids: Collection[int], *, appends:
                 await _replace(connection, name, other, row, where)
             except psycopg.errors.DuplicateObject:  # another process was faster
                 continue
-            log.info("table_published", publication=name, table=f"{row['schema']}.{row['name']}", where=where or None)
+            log.info("table_published", publication=name, table=_full_name(row), where=where or None)
 
 
 async def _publish(connection: Connection, name: str, row: Mapping[str, Any], where: str) -> None:
@@ -84,7 +84,7 @@ async def _publish(connection: Connection, name: str, row: Mapping[str, Any], wh
             state = error.sqlstate or ""
             if not where or not (state[:2] in _WRONG_CLASSES or state == _WRONG_PUBLICATION):
                 raise
-            raise _wrong_filter(row, where, str(error)) from error
+            raise wrong_filter(_full_name(row), where, str(error)) from error
 
 
 async def _replace(connection: Connection, name: str, other: str, row: Mapping[str, Any], where: str) -> None:
@@ -95,7 +95,9 @@ async def _replace(connection: Connection, name: str, other: str, row: Mapping[s
         await _publish(connection, name, row, where)
         names = {"publications": [name, other], "oids": [row["oid"]]}
         if where and await (await connection.execute(read_sql("read_unfiltered"), names)).fetchone():
-            raise _wrong_filter(row, where, "A publication of ours publishes its schema, or all tables, with all rows.")
+            raise wrong_filter(
+                _full_name(row), where, "A publication of ours has all its rows, by schema or for all tables."
+            )
     except InvalidConfiguration:
         if row["filtered"]:  # the condition before may be one for which PostgreSQL refuses updates by now
             await _drop(connection, name, row)
@@ -108,11 +110,15 @@ async def _drop(connection: Connection, name: str, row: Mapping[str, Any]) -> No
         await connection.execute(statement.format(sql.Identifier(name), sql.Identifier(row["schema"], row["name"])))
     except psycopg.errors.UndefinedObject:  # another process was faster
         return
-    log.info("table_unpublished", publication=name, table=f"{row['schema']}.{row['name']}")
+    log.info("table_unpublished", publication=name, table=_full_name(row))
 
 
-def _wrong_filter(row: Mapping[str, Any], where: str, detail: str) -> InvalidConfiguration:
-    table = f"{row['schema']}.{row['name']}"
+def _full_name(row: Mapping[str, Any]) -> str:
+    return f"{row['schema']}.{row['name']}"
+
+
+def wrong_filter(table: str, where: str, detail: str) -> InvalidConfiguration:
+    """The error for a condition that cannot choose the rows of `table`."""
     return InvalidConfiguration(
         f"The rows of {table} cannot be chosen by: {where}",
         detail,

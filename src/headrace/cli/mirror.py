@@ -13,9 +13,8 @@ from headrace.cli.mirror_request import ask_worker
 from headrace.cli.mirror_status import follow, status
 from headrace.cli.mirror_verify import verify
 from headrace.cli.output import AsJson, Folder, load_settings, note, print_json, print_rows, run
-from headrace.errors import InvalidConfiguration
 from headrace.mirror.layout import wanted_shape
-from headrace.mirror.obstacles import find_obstacles
+from headrace.mirror.obstacles import refuse_obstacles
 from headrace.mirror.shape import mirrored_name
 from headrace.mirror.table import objects_of
 from headrace.runtime.databases import open_databases
@@ -85,13 +84,7 @@ async def _add(settings: Settings, tables: list[str], wait: bool) -> None:
     async with open_databases(settings) as databases:
         url = databases.addresses.postgres_url
         found = await find_tables(url, tables)
-        obstacles = await find_obstacles(url, found, settings.slot, settings.mirror.table)
-        if obstacles:
-            raise InvalidConfiguration(
-                f"{obstacles[0].name} cannot be mirrored as it is.",
-                " ".join(each.reason for each in obstacles),
-                " ".join(each.hint for each in obstacles),
-            )
+        await refuse_obstacles(url, found, settings.slot, settings.mirror.table)
         await _ask(settings, [table.full_name for table in found], "add", wait=wait)
 
 

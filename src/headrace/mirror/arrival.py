@@ -9,18 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from headrace.capture.personal import no_longer_personal
 from headrace.capture.publication import publish
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_copy import Rewritten
-from headrace.errors import Error, InvalidConfiguration, Unavailable, Unknown
+from headrace.errors import Error, Unavailable, Unknown
 from headrace.mirror.copy import Copy
-from headrace.mirror.layout import is_append_only, wanted_shape
+from headrace.mirror.layout import is_append_only, next_shape
 from headrace.mirror.mirror import Mirror
-from headrace.mirror.obstacles import find_obstacles
-from headrace.mirror.row_filter import check_still_filtered
-from headrace.mirror.shape import no_more_personal
+from headrace.mirror.obstacles import refuse_obstacles
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
 from headrace.telemetry import logger
@@ -126,15 +123,9 @@ class Arrival:
         appends = is_append_only(described.full_name, self._settings)
         if appends and not self._reads_appends():
             raise Unavailable("The worker does not read the publication for appended tables yet.", hint="It will soon.")
-        name = described.full_name
-        check_still_filtered(table.shape, name, has_settings=name in self._settings)
-        wanted = wanted_shape(described, self._settings)
-        if wanted.where:
-            obstacles = await find_obstacles(self._url, [described], self._publication, self._settings)
-            if obstacles:
-                raise InvalidConfiguration(obstacles[0].reason, hint=obstacles[0].hint)
-        if lost := no_more_personal(table.shape, wanted, described):
-            raise InvalidConfiguration(no_longer_personal(described.full_name, lost))
+        wanted = next_shape(table.shape, described, self._settings)
+        if wanted.where:  # a condition that is set later may meet a table that it would stop
+            await refuse_obstacles(self._url, [described], self._publication, self._settings)
         shape = wanted.to_json()
         begun = table.stored.filenode != 0 or shape != table.stored.shape
         async with self._loader.lock:

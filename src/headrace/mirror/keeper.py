@@ -15,7 +15,7 @@ from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.arrival import Arrival, Loading
 from headrace.mirror.layout import is_append_only, wanted_shape
 from headrace.mirror.mirror import Mirror
-from headrace.mirror.obstacles import find_obstacles
+from headrace.mirror.obstacles import refuse_obstacles
 from headrace.mirror.repair import Repair
 from headrace.mirror.shape import mirrored_name
 from headrace.mirror.table import Table
@@ -105,8 +105,7 @@ class MirrorKeeper:
         except InvalidConfiguration as error:
             self._tell(str(self._patterns), error)
             return
-        await self._check_appended()
-        await self._check_filtered()
+        await self._check_published()
         for each in wanted:
             try:
                 if await self._is_new(each):
@@ -129,33 +128,21 @@ class MirrorKeeper:
                 ),
             )
 
-    async def _check_appended(self) -> None:
-        """Stop tables whose publication was dropped and made anew: rows that came meanwhile are in no log for us."""
-        begun = {
-            table.stored.oid: table
-            for table in self._mirror
-            if table.stored.in_service
-            and table.stored.floor_lsn
-            and is_append_only(table.stored.full_name, self._settings)
-        }
-        missing = begun.keys() - await published(self._url, self._publication, begun) if begun else ()
-        for oid in missing:
-            async with self._loader.lock:
-                await self._mirror.quarantine(begun[oid], "Its publication was without it.")
-
-    async def _check_filtered(self) -> None:
-        """Stop tables whose condition PostgreSQL does not apply any more: rows may have come that are not wanted, or
-        none at all. `DROP COLUMN … CASCADE` takes a table out of its publication.
+    async def _check_published(self) -> None:
+        """Stop tables that the publication does not publish as they need it: rows that came meanwhile are in no log for
+        us, or are not wanted. A publication may be dropped and made anew, and DROP COLUMN … CASCADE takes a table out.
         """
         begun = {
-            table.stored.oid: table
-            for table in self._mirror
-            if table.stored.in_service and table.stored.floor_lsn and table.shape.where
+            table.stored.oid: table for table in self._mirror if table.stored.in_service and table.stored.floor_lsn
         }
-        gone = await unfiltered(self._url, self._publication, begun) if begun else ()
-        for oid in gone:
-            async with self._loader.lock:
-                await self._mirror.quarantine(begun[oid], "Its publication was without its condition.")
+        appended = {oid for oid, table in begun.items() if is_append_only(table.stored.full_name, self._settings)}
+        filtered = {oid for oid, table in begun.items() if table.shape.where}
+        lost = appended - await published(self._url, self._publication, appended) if appended else set()
+        bare = await unfiltered(self._url, self._publication, filtered) if filtered else set()
+        for oids, without in ((lost, "it"), (bare, "its condition")):
+            for oid in oids:
+                async with self._loader.lock:
+                    await self._mirror.quarantine(begun[oid], f"Its publication was without {without}.")
 
     async def _is_new(self, described: SourceTable) -> bool:
         """Whether a table is not mirrored yet. One that has taken over the name of another is."""
@@ -179,13 +166,7 @@ class MirrorKeeper:
 
     async def _add(self, described: SourceTable) -> None:
         """Begin to mirror a table."""
-        obstacles = await find_obstacles(self._url, [described], self._publication, self._settings)
-        if obstacles:
-            raise InvalidConfiguration(
-                f"{described.full_name} cannot be mirrored as it is.",
-                " ".join(each.reason for each in obstacles),
-                " ".join(each.hint for each in obstacles),
-            )
+        await refuse_obstacles(self._url, [described], self._publication, self._settings)
         name = mirrored_name(described.schema, described.name)
         shape = wanted_shape(described, self._settings)
         earlier = (await read_mirrors(self._clickhouse, self._source)).get(name)

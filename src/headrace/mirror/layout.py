@@ -14,10 +14,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from headrace.capture.personal import no_longer_personal
 from headrace.capture.source_tables import SourceTable
 from headrace.errors import InvalidConfiguration
-from headrace.mirror.row_filter import check_filter
-from headrace.mirror.shape import Column, Shape, shape_of
+from headrace.mirror.row_filter import check_filter, check_still_filtered
+from headrace.mirror.shape import Column, Shape, no_more_personal, shape_of
 from headrace.settings import MirroredTable
 
 _CODEC = re.compile(r"[A-Za-z0-9_]+(\([A-Za-z0-9_, ]*\))?(, *[A-Za-z0-9_]+(\([A-Za-z0-9_, ]*\))?)*")
@@ -91,3 +92,15 @@ def wanted_shape(table: SourceTable, settings: Mapping[str, MirroredTable]) -> S
     shape = msgspec.structs.replace(shape_of(table, wanted.columns), where=wanted.where)
     check_filter(wanted.where, shape, table.full_name)
     return lay_out(shape, wanted, table.full_name)
+
+
+def next_shape(was: Shape, table: SourceTable, settings: Mapping[str, MirroredTable]) -> Shape:
+    """As `wanted_shape`, for a table that is mirrored already.
+
+    Raises InvalidConfiguration also when values or rows that were hidden would be shown because a line is missing.
+    """
+    check_still_filtered(was, table.full_name, has_settings=table.full_name in settings)
+    wanted = wanted_shape(table, settings)
+    if lost := no_more_personal(was, wanted, table):
+        raise InvalidConfiguration(no_longer_personal(table.full_name, lost))
+    return wanted

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from headrace.bus.batch import Batch, Changes, Definition, Truncated
-from headrace.capture.personal import Personal, no_longer_personal
+from headrace.capture.personal import Personal
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.errors import Error, InvalidConfiguration, Unavailable
 from headrace.mirror.evolve import CannotFollow, evolve
-from headrace.mirror.layout import wanted_shape
+from headrace.mirror.layout import next_shape
 from headrace.mirror.prepare import has_incomplete_inserts
-from headrace.mirror.row_filter import check_still_filtered
-from headrace.mirror.shape import mirrored_name, no_more_personal
+from headrace.mirror.shape import mirrored_name
 from headrace.mirror.statements import quoted
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
@@ -117,10 +116,7 @@ class Mirror:
         if described is None:
             return
         try:
-            check_still_filtered(table.shape, name, has_settings=name in self._settings)
-            shape = wanted_shape(described, self._settings)
-            if lost := no_more_personal(table.shape, shape, described):
-                raise InvalidConfiguration(no_longer_personal(name, lost))
+            shape = next_shape(table.shape, described, self._settings)
         except InvalidConfiguration as error:
             await self.quarantine(table, f"{error.message} {error.detail}")
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
+from headrace.capture.publication import wrong_filter
 from headrace.errors import InvalidConfiguration
 from headrace.mirror.shape import Shape
 
@@ -35,7 +36,7 @@ def check_filter(where: str, shape: Shape, table: str) -> None:
     columns = _Condition(where, table).columns()
     allowed = set(shape.key) or {column.name for column in shape.columns}
     if others := sorted(columns - allowed):
-        raise _wrong(
+        raise wrong_filter(
             table,
             where,
             f"{', '.join(others)}: it may name the columns of the key, which are {', '.join(sorted(allowed))}. "
@@ -127,12 +128,4 @@ class _Condition:
             self._fail()
 
     def _fail(self, detail: str = _GRAMMAR) -> NoReturn:
-        raise _wrong(self._table, self._text, detail)
-
-
-def _wrong(table: str, where: str, detail: str) -> InvalidConfiguration:
-    return InvalidConfiguration(
-        f"The rows of {table} cannot be chosen by: {where}",
-        detail,
-        f'Correct `where` of [mirror.table."{table}"] in headrace.toml.',
-    )
+        raise wrong_filter(self._table, self._text, detail)

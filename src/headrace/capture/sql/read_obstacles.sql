@@ -15,16 +15,8 @@ SELECT
         SELECT FROM pg_publication_tables p
         WHERE p.pubname = ANY (%(publications)s) AND p.schemaname = n.nspname AND p.tablename = c.relname
     ) AS published,
-    EXISTS (
-        SELECT FROM pg_publication_rel r
-        JOIN pg_publication p ON p.oid = r.prpubid
-        WHERE p.pubname = ANY (%(publications)s) AND r.prrelid = c.oid AND to_jsonb(r) ->> 'prattrs' IS NOT NULL
-    ) AS has_column_list,
-    EXISTS (
-        SELECT FROM pg_publication_rel r
-        JOIN pg_publication p ON p.oid = r.prpubid
-        WHERE p.pubname = ANY (%(publications)s) AND r.prrelid = c.oid AND to_jsonb(r) ->> 'prqual' IS NOT NULL
-    ) AS has_filter,
+    coalesce(narrowed.columns, false) AS has_column_list,
+    coalesce(narrowed.rows, false) AS has_filter,
     current_setting('server_version_num')::int >= 150000 AS can_filter
 FROM unnest(%(oids)s::oid[]) AS t (oid)
 CROSS JOIN LATERAL (
@@ -34,4 +26,10 @@ CROSS JOIN LATERAL (
 ) AS tree (oid)
 JOIN pg_class c ON c.oid = tree.oid AND c.relkind <> 'f'
 JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+    SELECT bool_or(to_jsonb(r) ->> 'prattrs' IS NOT NULL) AS columns, bool_or(to_jsonb(r) ->> 'prqual' IS NOT NULL) AS rows
+    FROM pg_publication_rel r
+    JOIN pg_publication p ON p.oid = r.prpubid
+    WHERE p.pubname = ANY (%(publications)s) AND r.prrelid = c.oid
+) AS narrowed
 ORDER BY t.oid, c.oid <> t.oid, 3
