@@ -8,13 +8,14 @@ mirroring it can break nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from headrace.capture.server import Connection, connect, read_row, read_sql
+from headrace.capture.server import ALREADY_THERE, Connection, connect, read_row, read_sql
 from headrace.capture.stream_floor import wait_for_writers
 from headrace.errors import InvalidConfiguration
 from headrace.events.position import Position
@@ -49,7 +50,10 @@ async def publish(url: str, publication: str, oids: Collection[int], *, appends:
     if appends:
         name, other, operations = other, name, APPENDS
     async with connect(url) as connection:
-        await _prepare(connection, name, operations, note_begin=appends)
+        async with _alone(connection, name):
+            await _prepare(connection, name, operations)
+        if appends:
+            await _note_begin(connection, name)
         rows = await (
             await connection.execute(
                 read_sql("read_publishing"), {"oids": list(oids), "publication": name, "other": other}
@@ -60,7 +64,7 @@ async def publish(url: str, publication: str, oids: Collection[int], *, appends:
                 continue
             try:
                 await _replace(connection, name, other, row, where)
-            except psycopg.errors.DuplicateObject:  # another process was faster
+            except ALREADY_THERE:  # another process was faster
                 continue
             log.info("table_published", publication=name, table=_full_name(row), where=where or None)
 
@@ -78,7 +82,7 @@ async def _publish(connection: Connection, name: str, row: Mapping[str, Any], wh
             )
             if where:  # a constant that its column cannot hold is found now, not where the log is read
                 await connection.execute(sql.SQL("EXPLAIN SELECT FROM {}{}").format(table, condition))
-        except (psycopg.errors.DuplicateObject, psycopg.errors.InsufficientPrivilege):
+        except (*ALREADY_THERE, psycopg.errors.InsufficientPrivilege):
             raise
         except psycopg.Error as error:
             state = error.sqlstate or ""
@@ -145,9 +149,7 @@ async def appends_begin(url: str, publication: str) -> int | None:
     Unavailable.
     """
     async with connect(url) as connection:
-        row = await _read(connection, appends_publication(publication))
-    note = _READABLE.fullmatch(row["comment"] or "") if row else None
-    return Position.parse(note[1]).lsn if note else None
+        return await _read_begin(connection, appends_publication(publication))
 
 
 async def published(url: str, publication: str, oids: Collection[int]) -> set[int]:
@@ -166,7 +168,15 @@ async def unfiltered(url: str, publication: str, oids: Collection[int]) -> set[i
         return {row["oid"] for row in await cursor.fetchall()}
 
 
-async def _prepare(connection: Connection, name: str, operations: str, *, note_begin: bool) -> None:
+@asynccontextmanager
+async def _alone(connection: Connection, name: str) -> AsyncIterator[None]:
+    """PostgreSQL refuses one of two that set an option of a publication at the same time."""
+    await connection.execute(read_sql("lock_publication"), {"publication": name})
+    yield  # after an error the connection is closed, and with it the lock is gone
+    await connection.execute(read_sql("unlock_publication"), {"publication": name})
+
+
+async def _prepare(connection: Connection, name: str, operations: str) -> None:
     row = await _read(connection, name)
     if row is None:
         await _create(connection, name, operations)
@@ -182,14 +192,32 @@ async def _prepare(connection: Connection, name: str, operations: str, *, note_b
         await connection.execute(
             sql.SQL("ALTER PUBLICATION {} SET (publish_generated_columns = stored)").format(sql.Identifier(name))
         )
-    if note_begin and not _READABLE.fullmatch(row["comment"] or ""):
-        # The log is read with the catalog as it was at each change, and a transaction that is open now may have made
-        # changes before there was the publication. When those have ended, all commits from here on are of later ones.
-        # A maker that is killed before it comes here leaves this to the next.
-        await wait_for_writers(connection)
-        end = Position((await read_row(connection, "read_log_end"))["end_lsn"])
-        comment = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
-        await connection.execute(comment.format(sql.Identifier(name), sql.Literal(f"headrace: readable from {end}")))
+
+
+async def _note_begin(connection: Connection, name: str) -> None:
+    """Note once from where on the publication can be read.
+
+    The log is read with the catalog as it was at each change, and a transaction that is open now may have made changes
+    before there was the publication. When those have ended, all commits from here on are of later ones. A maker that is
+    killed before it comes here leaves this to the next. The first note stays: a later one would hide, from a reader
+    that begins between the two, what was published since the first.
+    """
+    if await _read_begin(connection, name) is not None:
+        return
+    await wait_for_writers(connection)
+    async with _alone(connection, name):
+        if await _read_begin(connection, name) is None:
+            end = Position((await read_row(connection, "read_log_end"))["end_lsn"])
+            comment = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
+            await connection.execute(
+                comment.format(sql.Identifier(name), sql.Literal(f"headrace: readable from {end}"))
+            )
+
+
+async def _read_begin(connection: Connection, name: str) -> int | None:
+    row = await _read(connection, name)
+    note = _READABLE.fullmatch(row["comment"] or "") if row else None
+    return Position.parse(note[1]).lsn if note else None
 
 
 async def _create(connection: Connection, name: str, operations: str) -> None:
@@ -197,7 +225,7 @@ async def _create(connection: Connection, name: str, operations: str) -> None:
     statement = f"CREATE PUBLICATION {{}} WITH (publish = '{operations}', publish_via_partition_root = true{generated})"
     try:
         await connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
-    except psycopg.errors.DuplicateObject:  # another process was faster
+    except ALREADY_THERE:  # another process was faster
         return
     log.info("publication_created", publication=name)
 

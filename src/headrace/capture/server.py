@@ -28,6 +28,9 @@ _WAL_LEVEL_HINT = (
     "cloudsql.logical_decoding = on."
 )
 
+# The second when the other has not committed yet at that moment.
+ALREADY_THERE = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation)
+
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from headrace.capture.backlog import EVENTS_TABLE, LSN_MAX
 from headrace.capture.connection import Lost, Refused, SlotAddress
 from headrace.capture.new_slot import NewSlot, create_slot
-from headrace.capture.server import Connection, check_settings, connect, read_row, read_sql
+from headrace.capture.server import ALREADY_THERE, Connection, check_settings, connect, read_row, read_sql
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
 from headrace.events.position import START, Position
 from headrace.telemetry import logger
@@ -137,7 +136,7 @@ async def _prepare_publication(connection: Connection, address: SlotAddress, tab
             await connection.execute(statement.format(name, _identifiers(tables)))
             log.info("publication_created", publication=address.publication, tables=list(tables))
             return None
-        except psycopg.errors.DuplicateObject:  # another process was faster
+        except ALREADY_THERE:  # another process was faster
             publication = await _read_publication(connection, address) or {}
     if not publication["inserts"]:
         raise InvalidConfiguration(

@@ -56,6 +56,17 @@ async def test_publishing_and_unpublishing_twice_changes_nothing(database: Datab
         assert await published(database, database.name) == []
 
 
+async def test_many_that_publish_at_the_same_time_do_not_disturb_each_other(database: Database) -> None:
+    names = [f"table_{number}" for number in range(10)]
+    await database.run(";".join(f"CREATE TABLE {name} (id int PRIMARY KEY)" for name in names))
+    found = await oids(database, "public.table_*")
+    for appends, publication in {False: database.name, True: appends_publication(database.name)}.items():
+        async with asyncio.TaskGroup() as group:
+            for oid in found:
+                group.create_task(publish(database.url, database.name, [oid], appends=appends))
+        assert await published(database, publication) == names
+
+
 async def test_a_publication_for_all_tables_needs_none_by_name(database: Database) -> None:
     await database.run(f"CREATE PUBLICATION {database.name} FOR ALL TABLES WITH (publish_via_partition_root = true)")
     await publish(database.url, database.name, await oids(database, "public.events"))

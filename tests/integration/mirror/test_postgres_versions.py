@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -82,6 +84,17 @@ async def choose_rows(side: MirrorSide, version: int) -> None:
         await publish(side.url, side.slot, [orders.oid], where="id > 0")
 
 
+async def publish_at_the_same_time(side: MirrorSide, version: int) -> None:
+    """A publication of a server before 18 has no generated columns after an upgrade: whoever comes first adds them."""
+    if version >= 18:
+        await side.run(f"ALTER PUBLICATION {side.slot} SET (publish_generated_columns = none)")
+    found = await find_tables(side.url, ["public.orders", "public.readings"])
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            for table in found:
+                group.create_task(publish(side.url, side.slot, [table.oid], appends=table.name == "readings"))
+
+
 async def lose_the_publication(side: MirrorSide) -> None:
     """From 18 on the server goes on without it, and leaves the changes out with no more than a warning."""
     await side.run(f"DROP PUBLICATION {side.slot}")
@@ -101,5 +114,6 @@ async def test_a_mirror_and_the_event_store_work(version: str, clickhouse_server
             url = make_conninfo(url, sslrootcert=str(certificate(server)))
         async with mirror_side(url, clickhouse_server.url, "migrated", TABLES) as side:
             await go_the_way(side, int(version))
+            await publish_at_the_same_time(side, int(version))
             await choose_rows(side, int(version))
             await lose_the_publication(side)
