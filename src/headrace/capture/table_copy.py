@@ -2,7 +2,7 @@
 
 The server sends each row in a message of its own, and a step in Python for each would hold up the event loop for most
 of the time. So without TLS the bytes are read from the socket, and the heads of all messages in a buffer are cut out
-at once in another thread, as in `framing`. Nothing here knows what a row means.
+at once, as in `framing`, in another thread. Nothing here knows what a row means.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -140,18 +141,20 @@ def _range(page_begin: int, page_end: int | None) -> str:
 
 
 async def _read_socket(connection: Connection, statement: sql.Composed) -> AsyncGenerator[bytes, None]:
-    """Send the command past libpq, whose buffers are empty now, and read everything up to the end of its answer."""
+    """Send the command past libpq, whose buffers are empty now, and read everything up to the end of its answer.
+
+    In a thread of its own: the server sends 8 KiB at a time, and each would wake the event loop.
+    """
     loop = asyncio.get_running_loop()
-    with socket.socket(fileno=os.dup(connection.fileno())) as own:
-        own.setblocking(False)
+    with socket.socket(fileno=os.dup(connection.fileno())) as own, ThreadPoolExecutor(1, "headrace copy") as thread:
+        own.settimeout(_SILENT_MAX_S)
         buffer, filled, done = np.empty(CHUNK_BYTES, np.uint8), 0, False
         try:
-            await loop.sock_sendall(own, protocol_message(b"Q", statement.as_bytes(connection) + b"\0"))
+            own.sendall(protocol_message(b"Q", statement.as_bytes(connection) + b"\0"))
             while not done:
                 if filled == len(buffer):  # one row is larger
                     buffer = np.concatenate([buffer, np.empty(len(buffer), np.uint8)])
-                filled = await _fill(loop, own, buffer, filled)
-                chunk, rest, done = await asyncio.to_thread(_cut_heads, buffer, filled)
+                filled, chunk, rest, done = await loop.run_in_executor(thread, _read_chunk, own, buffer, filled)
                 buffer[: filled - rest] = buffer[rest:filled].copy()
                 filled -= rest
                 if chunk:
@@ -160,19 +163,23 @@ async def _read_socket(connection: Connection, statement: sql.Composed) -> Async
             raise Lost(f"the server sent nothing for {_SILENT_MAX_S:.0f} s") from error
         except OSError as error:
             raise Lost(str(error)) from error
+        finally:
+            with suppress(OSError):
+                own.shutdown(socket.SHUT_RDWR)  # the thread may wait for more when nobody wants it any more
 
 
-async def _fill(loop: asyncio.AbstractEventLoop, own: socket.socket, buffer: Bytes, filled: int) -> int:
-    """Receive until the buffer is full or the answer seems to be at its end; how many bytes are in it then."""
+def _read_chunk(own: socket.socket, buffer: Bytes, filled: int) -> tuple[int, bytes, int, bool]:
+    """Receive until the buffer is full or the answer seems to be at its end; how many bytes are in it then, and what
+    `_cut_heads` makes of them.
+    """
     while filled < len(buffer):
-        async with asyncio.timeout(_SILENT_MAX_S):
-            count = await loop.sock_recv_into(own, buffer.data[filled:])
+        count = own.recv_into(buffer.data[filled:])
         if count == 0:
             raise Lost("the server closed the connection")
         filled += count
         if buffer[max(0, filled - _READY_BYTES) : filled - 1].tobytes() == _READY:
             break
-    return filled
+    return filled, *_cut_heads(buffer, filled)
 
 
 def _cut_heads(buffer: Bytes, filled: int) -> tuple[bytes, int, bool]:

@@ -266,3 +266,20 @@ async def test_every_commit_up_to_the_floor_is_visible_from_then_on(database: Da
                     assert lsn > floor or number in visible
     assert seen[0][1]
     assert len(seen[-1][1]) > len(seen[0][1])
+
+
+@pytest.mark.usefixtures("way")
+async def test_a_copy_that_is_given_up_while_the_server_is_silent_ends_at_once(database: Database) -> None:
+    await database.run("CREATE TABLE t (id int)")
+    await database.run("INSERT INTO t VALUES (1)")
+    leaf = (await described(database, "public.t")).leaves[0]
+
+    async def sleeps() -> bool:
+        return bool(await database.run("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+
+    copying = asyncio.create_task(copied(database.url, leaf, ["id"], where="pg_sleep(60) IS NULL"))
+    await until(sleeps)
+    copying.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await copying
