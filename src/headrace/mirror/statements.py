@@ -18,6 +18,9 @@ STORAGE: Final = (
     "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, "
     "min_bytes_for_wide_part = 67108864"
 )
+# The rows that changes begin from are looked up by key. A finer index than ClickHouse's own (8192) saves a third of the
+# time of a thousand changes to a table of ten million rows.
+LOOKED_UP: Final = "index_granularity = 2048"
 LOADING: Final = {"optimize_on_insert": 0}
 """Versions of a row are told apart by FINAL and by merges; the insert need not do it as well."""
 PLACE: Final = "_lsn, _ordinal"
@@ -26,7 +29,7 @@ INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
 # Rows that changes begin from: one that stood before the slice, and one that was copied after its key had changed.
 STOOD, COPIED = 1, 0
 _ALWAYS: Final = ("1", "true")
-_WINDOW_ROWS: Final = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+_CHANGE: Final = ("_kind", "_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at", "_moved")
 BOOKKEEPING: Final = (
     ("_operation", "LowCardinality(String)"),
     ("_sign", "Int8"),
@@ -103,7 +106,7 @@ class Objects:
             f"CREATE TABLE IF NOT EXISTS {self.changes} ({changes}) ENGINE = MergeTree "
             f"ORDER BY (_batch, {PLACE}) {STORAGE}",
             f"CREATE TABLE IF NOT EXISTS {self.rows} ({rows}) ENGINE = ReplacingMergeTree(_version, _is_deleted) "
-            f"{partition}ORDER BY ({order}) {STORAGE}",
+            f"{partition}ORDER BY ({order}) {STORAGE}, {LOOKED_UP}",
         ]
 
     def publish(self, since_batch: int) -> list[str]:
@@ -202,19 +205,20 @@ class Objects:
         `fill`: some values were left out and are taken from the image before. `catching_up`: the rows may be newer than
         the changes, since they were copied later.
         """
-        images = self._images(fill=fill, catching_up=catching_up)
-        values = ", ".join(
-            f"if(sign < 0, tupleElement(before.2, {place + 1}), tupleElement(after, {place + 1}))"
-            for place in range(len(self.shape.columns))
-        )
+        values = ", ".join(f"c{place}" for place in range(len(self.shape.columns)))
         operation = (
-            f"multiIf(sign < 0, if(_kind = {DELETE} OR _moved, 'delete', 'update_before'), "
-            f"_kind = {INSERT} OR NOT before.1 OR _moved, 'insert', 'update_after')"
+            f"multiIf(sign < 0, if(next_kind = {DELETE} OR next_moved, 'delete', 'update_before'), "
+            f"_kind = {INSERT} OR NOT was_there OR _moved, 'insert', 'update_after')"
         )
+        # The image before a change stands with the change that left it behind.
+        lsn, ordinal, *others = (
+            f"if(sign < 0, next{name}, {name})" for name in ("_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at")
+        )
+        missing = f" WHERE {self._missing(lsn, ordinal, 'sign')}" if verify else ""
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
-            f"SELECT {values}, {operation}, sign, {PLACE}, _at_batch, _xid, _committed_at "
-            f"FROM ({images})" + (f" WHERE {self._missing('sign')}" if verify else "")
+            f"SELECT {values}, {operation}, sign, {lsn}, {ordinal}, {', '.join(others)} "
+            f"FROM ({self._images(fill=fill, catching_up=catching_up)}){missing}"
         )
 
     def advance(self) -> str:
@@ -263,33 +267,38 @@ class Objects:
     # parts
 
     def _images(self, *, fill: bool, catching_up: bool) -> str:
-        """One row for each image of each change: its sign, and the values before and after the change.
+        """One row for each image of each change: its sign and values, its change, and the next change of its row.
 
-        Of a change whose left-out values nobody knows no image can be made: a later change of the row has them.
+        What a row is after a change is also the image before the next one. So the next change is brought to the values,
+        which are many, and no value moves. Of a change whose left-out values nobody knows no image can be made: a later
+        change of the row has them.
         """
-        window = f"OVER (PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE} {_WINDOW_ROWS})"
-        carried = f"_kind, {PLACE}, _at_batch, _xid, _committed_at, _moved"
-        fillable = [place for place in range(len(self.shape.columns)) if place not in self.shape.key_places and fill]
-        after = ", ".join(
-            f"argMaxIf(tuple(c{place}), tuple({PLACE}), {_present(place)}) {window}.1"
+        places = range(len(self.shape.columns))
+        ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}"
+        so_far = f"OVER ({ordered} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        beside = f"OVER ({ordered} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
+        fillable = [place for place in places if place not in self.shape.key_places and fill]
+        values = [
+            f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}), {_present(place)}) {so_far}.1 AS c{place}"
             if place in fillable
-            else f"c{place}"
-            for place in range(len(self.shape.columns))
-        )
-        known = " AND ".join(f"countIf({_present(place)}) {window} > 0" for place in fillable) or "1"
+            else f"staged.c{place} AS c{place}"
+            for place in places
+        ]
+        known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in fillable) or "1"
         filled = (
-            f"SELECT {carried}, {', '.join(self._roots())}, _chain, {known} AS known, tuple({after}) AS after, "
-            f"_kind NOT IN ({DELETE}, {COPIED}) AS is_there FROM ({self._staged(catching_up=catching_up)})"
+            f"SELECT {', '.join([*values, *self._roots(), '_chain', *_CHANGE])}, {known} AS _known, "
+            f"_known AND _kind NOT IN ({DELETE}, {COPIED}) AS is_there "
+            f"FROM ({self._staged(catching_up=catching_up)}) AS staged"
         )
+        following = [f"leadInFrame({name}, 1) {beside} AS next{name}" for name in (*_CHANGE, "_known")]
         paired = (
-            f"SELECT {carried}, known, after, lagInFrame(tuple(is_there, after), 1) {window} AS before FROM ({filled})"
+            f"SELECT {', '.join([*(f'c{place}' for place in places), *_CHANGE, *following])}, _known, is_there, "
+            f"lagInFrame(is_there, 1) {beside} AS was_there FROM ({filled})"
         )
-        return (
-            f"SELECT {PLACE}, _at_batch, _xid, _committed_at, _kind, _moved, before, after, arrayJoin(multiIf("
-            f"_kind IN ({STOOD}, {COPIED}) OR (NOT known AND _kind != {DELETE}), CAST([], 'Array(Int8)'), "
-            f"_kind = {DELETE}, if(before.1, [toInt8(-1)], CAST([], 'Array(Int8)')), "
-            f"_kind = {INSERT} OR NOT before.1, [toInt8(1)], [toInt8(-1), toInt8(1)])) AS sign FROM ({paired})"
-        )
+        begins = f"_known AND _kind IN ({INSERT}, {UPDATE})"
+        ends = f"is_there AND (next_kind = {DELETE} OR (next_kind = {UPDATE} AND next_known))"
+        signs = f"arrayConcat(if({begins}, [toInt8(1)], []), if({ends}, [toInt8(-1)], []))"
+        return f"SELECT *, arrayJoin({signs}) AS sign FROM ({paired})"
 
     def _staged(self, *, catching_up: bool) -> str:
         """The changes of the slice, and the rows that they begin from, as changes that come before all others."""
@@ -353,8 +362,8 @@ class Objects:
     def _roots(self) -> list[str]:
         return [f"root{place}" for place in self.shape.key_places]
 
-    def _missing(self, sign: str = "toInt8(1)") -> str:
-        return f"(_lsn, _ordinal, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {IN_SLICE})"
+    def _missing(self, lsn: str = "_lsn", ordinal: str = "_ordinal", sign: str = "toInt8(1)") -> str:
+        return f"({lsn}, {ordinal}, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {IN_SLICE})"
 
     def _columns(self) -> str:
         return ", ".join(quoted(column.name) for column in self.shape.columns)

@@ -130,6 +130,8 @@ def inline_insert(text: bytes, *, complete: bool) -> InlineInsert | None:
         if token.text in _SELECTS:
             if token.text == b"FROM":
                 raise refused(Code.UNKNOWN_TYPE_OF_QUERY, "Query has infile and was send directly to server")
+            if complete and not _has(text, b"INPUT"):
+                return None
             return _insert_from_input(text, token, scan, head, complete=complete)
         if token.text == b"SETTINGS":
             head.settings_start = token.start
@@ -259,6 +261,8 @@ def _insert_from_input(
 
 def output_format(text: bytes) -> str | None:
     """The name after a statement's closing `FORMAT`, or None. Refuses INTO OUTFILE, as the server does."""
+    if not _has(text, b"FORMAT") and not _has(text, b"OUTFILE"):
+        return None
     found: str | None = None
     words = [token for token in tokens(text) if token.depth == 0]
     for at, token in enumerate(words):
@@ -274,7 +278,7 @@ def output_format(text: bytes) -> str | None:
 
 def refuse_input_function(text: bytes) -> None:
     """Refuse `INSERT … SELECT … FROM input(…)` without FORMAT: chDB would answer success and drop the rows."""
-    if first_words(text, 1) != (b"INSERT",):
+    if not _has(text, b"INPUT") or first_words(text, 1) != (b"INSERT",):
         return
     previous = b""
     for token in tokens(text):
@@ -310,6 +314,14 @@ def kill_query_condition(text: bytes) -> tuple[str, str] | None:
             if token.kind == "word" and token.text != b"FORMAT":
                 mode = token.text.decode()
     return text[where.end : end].decode(), mode
+
+
+def _has(text: bytes, word: bytes) -> bool:
+    """Whether the word, in upper case, can be in the text at all: most often not, and then no token need be looked at.
+
+    Cutting a long statement into tokens takes milliseconds.
+    """
+    return word in text.upper()
 
 
 def quoted(text: str) -> str:
