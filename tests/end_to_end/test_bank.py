@@ -53,12 +53,17 @@ def balance(bank: Stack, id: str) -> int:
     return amount
 
 
+def wait_for_balances(bank: Stack, **expected: int) -> None:
+    """Balances and transfers are different read models: one may be a moment ahead of the other."""
+    wait_until(lambda: {id: balance(bank, id) for id in expected} == expected, f"the balances {expected}")
+
+
 def test_money_arrives(bank: Stack) -> None:
     send(bank, "/open-account", id="alice", name="Alice")
     send(bank, "/open-account", id="bob", name="Bob")
     send(bank, "/deposit", id="alice", amount=10_000)
     assert transfer(bank, "alice", "bob", 3_000)["state"] == "completed"
-    assert (balance(bank, "alice"), balance(bank, "bob")) == (7_000, 3_000)
+    wait_for_balances(bank, alice=7_000, bob=3_000)
 
 
 def test_money_that_cannot_arrive_comes_back(bank: Stack) -> None:
@@ -66,7 +71,7 @@ def test_money_that_cannot_arrive_comes_back(bank: Stack) -> None:
     send(bank, "/deposit", id="carol", amount=500)
     row = transfer(bank, "carol", "nobody", 500)
     assert (row["state"], row["reason"]) == ("failed", "no such account")
-    assert balance(bank, "carol") == 500
+    wait_for_balances(bank, carol=500)
     assert bank.query("balance", id="nobody") == []
     kinds = [row["event_type"] for row in bank.query("account_history", id="carol")]
     assert kinds == ["AccountCreated", "Deposited", "AccountDebited", "AccountRefunded"]

@@ -10,7 +10,11 @@ from headrace.capture.personal import Personal, masked, replace_values
 from headrace.capture.personal_copy import protect_copied
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
-VALUE = st.none() | TEXT | st.sampled_from(["\\N", "\\", "a\tb", "a\nb\r", "\\t", "", "ann@example.org", '"', "é"])
+VALUE = (
+    st.none()
+    | TEXT
+    | st.sampled_from(["\b0\f\v00", "\\N", "\\", "a\tb", "a\nb\r", "\\t", "", "ann@example.org", '"', "é"])
+)
 ESCAPES = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 
 

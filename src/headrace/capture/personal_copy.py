@@ -16,7 +16,7 @@ from headrace.capture.personal_tokens import store_tokens
 _NULL = b"\\N"
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_SPECIAL = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_SPECIAL = {ord("\\"): "\\\\", **{ord(value): f"\\{letter.decode()}" for letter, value in _LETTERS.items()}}
 
 
 async def protect_rows(

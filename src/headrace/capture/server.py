@@ -70,6 +70,10 @@ async def connect(url: str) -> AsyncIterator[Connection]:
         ) from error
     except psycopg.errors.UndefinedTable as error:
         raise InvalidConfiguration("A table to capture does not exist.", str(error), "Create it first.") from error
+    except psycopg.InternalError as error:  # such as two that alter the same at once
+        raise Unavailable(
+            "PostgreSQL failed within itself.", str(error).strip(), "Try again; its log may say more."
+        ) from error
     except psycopg.OperationalError as error:
         if refused_sqlstate(error):
             raise InvalidConfiguration(

@@ -19,6 +19,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from headrace.errors import Error, InvalidConfiguration, InvalidSQL, LimitExceeded, Unavailable
+from headrace.warehouse.feeding import fed
 
 CONNECT_TIMEOUT_S = 5
 CONNECTIONS_MAX = 32
@@ -151,15 +152,20 @@ class ClickHouse:
     ) -> int:
         """Run `INSERT … SELECT … FROM input(…) … FORMAT …` over the rows; returns how many rows were written.
 
-        `rows` is a table for FORMAT ArrowStream, or the bytes of any other format as they come. A repeated insert whose
-        `insert_deduplication_token` is known writes none.
+        `rows` is a table for FORMAT ArrowStream, or the bytes of any other format as they come; what these fail with is
+        raised, and what was sent is not stored. A repeated insert whose `insert_deduplication_token` is known writes
+        none.
         """
         head = f"{_with_literals(sql, parameters or {})}\n".encode()
+        settings = {**(settings or {}), **({"query_id": query_id} if query_id else {})}
+        if isinstance(rows, pa.Table):
+            return await self._insert(_body(head, rows), settings)
+        async with fed(rows) as pieces:
+            return await self._insert(_chained(head, pieces), settings)
+
+    async def _insert(self, body: Any, settings: ClickHouseSettings) -> int:
         with translated(self.url):
-            summary = await self._client.raw_insert(
-                insert_block=_body(head, rows),
-                settings={**(settings or {}), **({"query_id": query_id} if query_id else {})},
-            )
+            summary = await self._client.raw_insert(insert_block=body, settings=dict(settings))
         return int(summary.written_rows)
 
     async def insert_arrow(
@@ -211,10 +217,8 @@ def _with_literals(sql: str, parameters: Parameters) -> str:
     return _PARAMETER.sub(literal, sql)
 
 
-def _body(head: bytes, rows: pa.Table | AsyncIterable[bytes]) -> Any:
+def _body(head: bytes, rows: pa.Table) -> Any:
     """Small tables are whole, so that the driver can repeat them by itself; large ones are not copied."""
-    if not isinstance(rows, pa.Table):
-        return _chained(head, rows)
     return head + to_arrow_stream(rows) if rows.nbytes < PIECE_BYTES else _in_pieces(head, rows)
 
 

@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from support.capture_side import Database, new_database, read_rows, until
 
+from headrace.capture.server import connect
 from headrace.capture.source import Source
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import AlreadyRunning, Corrupt, Error, InvalidConfiguration, Unavailable
@@ -147,3 +148,9 @@ async def test_preparing_twice_changes_nothing_and_adds_new_tables(database: Dat
 
     assert await database.slot() == before
     assert len(await database.run("SELECT 1 FROM pg_publication_tables WHERE pubname = %s", database.name)) == 2
+
+
+async def test_what_fails_within_the_server_is_worth_another_try(database: Database) -> None:
+    with pytest.raises(Unavailable, match="within itself"):
+        async with connect(database.url) as connection:
+            await connection.execute("DO $$ BEGIN RAISE 'tuple concurrently updated' USING ERRCODE = 'XX000'; END $$")
