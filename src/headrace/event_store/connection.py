@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -57,10 +59,24 @@ async def connect(url: str) -> Connection:
     try:
         await _check(connection)
         await configure(connection)
-    except BaseException:
+    except BaseException as error:
         await connection.close()
+        if isinstance(error, psycopg.OperationalError):  # it was lost as soon as it stood
+            raise unreachable(error) from error
         raise
     return connection
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    """As `connect`, for as long as the block lasts. When it is lost meanwhile, the block ends with Unavailable."""
+    connection = await connect(url)
+    try:
+        yield connection
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
+    finally:
+        await connection.close()
 
 
 def create_pool(url: str, size: int) -> Pool:

@@ -19,7 +19,7 @@ from headrace.event_store import bulk_append, export_log, forget, import_log, re
 from headrace.event_store.append import NO_METADATA, Append, Appended, Part
 from headrace.event_store.bulk_append import BulkAppended, Item
 from headrace.event_store.condition import Condition, Criterion
-from headrace.event_store.connection import connect, create_pool, unreachable
+from headrace.event_store.connection import connected, create_pool, unreachable
 from headrace.event_store.export_log import Exported
 from headrace.event_store.forget import Traces
 from headrace.event_store.group_commit import GroupCommit
@@ -64,11 +64,8 @@ class EventStore:
 
     async def open(self) -> None:
         """Check the server, bring its schema up to date, connect. Raises Unavailable or InvalidConfiguration."""
-        connection = await connect(self._url)
-        try:
+        async with connected(self._url) as connection:
             await migrate(connection)
-        finally:
-            await connection.close()
         try:
             await self._pool.open(wait=True, timeout=10)
         except (psycopg.OperationalError, PoolTimeout) as error:

@@ -16,7 +16,7 @@ from headrace.telemetry import logger
 log = logger(__name__)
 
 # Any fixed number will do: it only has to be the same in every process that migrates.
-_LOCK_KEY = 0x6865_6164_7261_6365
+LOCK_KEY = 0x6865_6164_7261_6365
 
 
 async def migrate(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> list[str]:
@@ -27,7 +27,7 @@ async def migrate(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> li
     """
     try:
         async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
             await connection.execute(statements.query("create_migrations"))
             rows = await (await connection.execute(statements.query("find_migrations"))).fetchall()
             missing = plan({str(name): str(checksum) for name, checksum in rows})

@@ -14,7 +14,7 @@ from headrace.capture.origin import Origin
 from headrace.capture.personal import Personal
 from headrace.capture.source import Source
 from headrace.errors import Unavailable, UnknownSource
-from headrace.event_store.connection import connect
+from headrace.event_store.connection import connected
 from headrace.event_store.migrate import migrate
 from headrace.mirror.arrival import Arrival
 from headrace.mirror.copy import Copy
@@ -293,8 +293,5 @@ class Worker:
 
 async def migrate_store(postgres_url: str) -> None:
     """Make the events table, if nobody did: the publication needs it."""
-    connection = await connect(postgres_url)
-    try:
+    async with connected(postgres_url) as connection:
         await migrate(connection)
-    finally:
-        await connection.close()

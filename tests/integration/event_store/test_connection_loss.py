@@ -11,6 +11,7 @@ import pytest
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.errors import InvalidConfiguration, Unavailable
 from headrace.event_store.event_store import EventStore
+from headrace.event_store.migrate import LOCK_KEY
 from headrace.events.event import Event, Metadata
 
 
@@ -72,6 +73,15 @@ async def test_the_store_recovers_when_the_server_was_restarted(tmp_path_factory
 async def test_an_unreachable_server_is_named() -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         await EventStore("postgresql://someone:secret@127.0.0.1:1/db").open()
+
+
+async def test_a_connection_that_is_lost_while_the_store_opens_is_worth_another_try(url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as holder:
+        await holder.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+        opening = asyncio.ensure_future(EventStore(url).open())
+        await kill_the_waiting_call(url)
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await opening
 
 
 async def test_a_wrong_address_is_refused() -> None:
