@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from headrace.capture.server import ALREADY_THERE, Connection, connect, read_row, read_sql
+from headrace.capture.server import ALREADY_THERE, STATEMENT_MAX_S, Connection, connect, read_row, read_sql
 from headrace.capture.stream_floor import wait_for_writers
-from headrace.errors import InvalidConfiguration
+from headrace.errors import InvalidConfiguration, Unavailable
 from headrace.events.position import Position
 from headrace.telemetry import logger
 
@@ -75,7 +75,9 @@ async def _publish(connection: Connection, name: str, row: Mapping[str, Any], wh
     condition = sql.SQL(f" WHERE ({where}\n)" if where else "")
     async with connection.transaction():
         if row["by_name"]:
-            await connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(publication, table))
+            with suppress(psycopg.errors.UndefinedObject):  # another process was faster
+                async with connection.transaction():
+                    await connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(publication, table))
         try:
             await connection.execute(
                 sql.SQL("ALTER PUBLICATION {} ADD TABLE {}{}").format(publication, table, condition)
@@ -171,7 +173,14 @@ async def unfiltered(url: str, publication: str, oids: Collection[int]) -> set[i
 @asynccontextmanager
 async def _alone(connection: Connection, name: str) -> AsyncIterator[None]:
     """PostgreSQL refuses one of two that set an option of a publication at the same time."""
-    await connection.execute(read_sql("lock_publication"), {"publication": name})
+    try:
+        await connection.execute(read_sql("lock_publication"), {"publication": name})
+    except psycopg.errors.QueryCanceled as error:
+        raise Unavailable(
+            f"Another process has been changing the publication {name!r} for {STATEMENT_MAX_S} s.",
+            str(error),
+            "Look in pg_locks for who holds its advisory lock.",
+        ) from error
     yield  # after an error the connection is closed, and with it the lock is gone
     await connection.execute(read_sql("unlock_publication"), {"publication": name})
 

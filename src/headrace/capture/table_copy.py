@@ -164,8 +164,9 @@ async def _read_socket(connection: Connection, statement: sql.Composed) -> Async
         except OSError as error:
             raise Lost(str(error)) from error
         finally:
-            with suppress(OSError):
-                own.shutdown(socket.SHUT_RDWR)  # the thread may wait for more when nobody wants it any more
+            if not done:  # the thread may wait for more when nobody wants it any more
+                with suppress(OSError):
+                    own.shutdown(socket.SHUT_RDWR)
 
 
 def _read_chunk(own: socket.socket, buffer: Bytes, filled: int) -> tuple[int, bytes, int, bool]:

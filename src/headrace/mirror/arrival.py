@@ -31,18 +31,7 @@ log = logger(__name__)
 TABLES_MAX = 4
 # Catching up between two batches holds them up, so only this little is left for then.
 LAST_BATCHES_MAX = 20
-SLICE_ROWS_MAX = 200_000
 WAIT_S = 0.02
-
-_SLICE = """
-SELECT maxIf(_batch, rows <= {rows_max:UInt64}), max(rows) FROM (
-    SELECT _batch, sum(count()) OVER (ORDER BY _batch) AS rows
-    FROM %s
-    WHERE _batch > {after:UInt64} AND _batch <= {upto:UInt64}
-    GROUP BY _batch
-    ORDER BY _batch
-)
-"""
 
 
 class Loading(Protocol):
@@ -109,6 +98,8 @@ class Arrival:
             if table.stored.floor_lsn == 0 or described.filenode != table.stored.filenode:
                 await self._begin_copy(table, described)
             await self._copy.run(table, described)
+            if table.shape.key:
+                await self._bring_late(table, described)
             await self._catch_up(table)
         except Rewritten as error:
             log.warning("copy_begins_anew", table=table.stored.full_name, reason=str(error))
@@ -129,6 +120,7 @@ class Arrival:
         shape = wanted.to_json()
         begun = table.stored.filenode != 0 or shape != table.stored.shape
         async with self._loader.lock:
+            watermark = self._loader.watermark
             await table.save(
                 generation=table.stored.generation + begun,
                 shape=shape,
@@ -136,14 +128,30 @@ class Arrival:
                 since_batch=0,
                 snapshot="",
                 filenode=described.filenode,
-                applied_batch=self._loader.watermark.batch,
+                applied_batch=watermark.batch,
             )
             await table.make()
             self._mirror.know_personal(table)
         await publish(self._url, self._publication, [table.stored.oid], appends=appends, where=wanted.where)
-        floor_lsn = await stream_floor(self._url)
+        await stream_floor(self._url)
         async with self._loader.lock:
-            await table.save(floor_lsn=floor_lsn)
+            # Lower than it could be: the changes that count are those of whole batches, for only of a batch is it known
+            # which row each change began from. What a copied row holds of them already is applied once more.
+            await table.save(floor_lsn=max(1, watermark.position.lsn - 1))
+
+    async def _bring_late(self, table: Table, described: SourceTable) -> None:
+        """What no range of the copy saw. A row that moves on meanwhile is told by a change that comes later."""
+        after = table.stored.applied_batch
+        while True:
+            end = await log_end(self._url) - 1
+            while self._loader.watermark.position.lsn < end:
+                if table.stored.floor_lsn == 0:  # truncated meanwhile
+                    return
+                await asyncio.sleep(WAIT_S)
+            upto = self._loader.watermark.batch
+            if not await self._copy.bring_late(table, described, after, upto):
+                return
+            after = upto
 
     async def _catch_up(self, table: Table) -> None:
         """Apply what was staged, and let the table go live between two batches.
@@ -160,13 +168,14 @@ class Arrival:
             if table.stored.floor_lsn == 0:  # truncated meanwhile
                 return
             if loader.watermark.batch > table.stored.applied_batch:
-                await table.catch_up(await self._slice_end(table, loader.watermark.batch))
+                await table.catch_up(await table.slice_end(loader.watermark.batch))
             else:
                 await asyncio.sleep(WAIT_S)
         async with loader.lock:
             if table.stored.floor_lsn == 0 or table.stored.state != COPYING:
                 return
-            await table.catch_up(loader.watermark.batch)
+            while table.stored.applied_batch < loader.watermark.batch:
+                await table.catch_up(await table.slice_end(loader.watermark.batch))
             since = table.stored.since_batch or loader.watermark.batch
             # Before the table is ready: a kill in between must not leave its readers as they were.
             await self._refill([table.stored.name])
@@ -174,10 +183,3 @@ class Arrival:
             await table.publish()
         await self._mirror.sweep()
         log.info("table_ready", table=table.stored.name, batch=table.stored.since_batch)
-
-    async def _slice_end(self, table: Table, upto: int) -> int:
-        """The batch that the next slice goes up to: as many whole batches as fit, but at least one."""
-        after = table.stored.applied_batch
-        parameters = {"after": after, "upto": upto, "rows_max": SLICE_ROWS_MAX}
-        ((end, total),) = await self._clickhouse.rows(_SLICE % table.objects.staging, parameters)
-        return int(upto if total <= SLICE_ROWS_MAX else max(end, after + 1))

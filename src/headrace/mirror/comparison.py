@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.mirror.shape import Column, Shape
-from headrace.mirror.statements import Objects, escaped, quoted
+from headrace.mirror.statements import DELETE, IN_SLICE, Objects, escaped, quoted
 
 MODULUS: Final = 1 << 64
 Key = tuple[str, ...]
@@ -142,6 +142,24 @@ class Comparison:
             f"INSERT INTO {self.objects.rows} ({names}, _version, _is_deleted) "
             f"SELECT {self._known_values()}, toUInt128('{version}'), 1 FROM ({self._given()}) WHERE {self._known()} "
             "FORMAT JSONCompactEachRow"
+        )
+
+    def unseen(self, rows_max: int) -> str:
+        """The keys of staged changes of a slice that left values out, of which nothing is known here."""
+        names = ", ".join(quoted(column.name) for column in self.key)
+        staged = ", ".join(
+            f"assumeNotNull(c{place}) AS {quoted(column.name)}"
+            for place, column in zip(self.shape.key_places, self.key, strict=True)
+        )
+        changed = (
+            f"(SELECT {staged} FROM {self.objects.staging} "
+            f"WHERE {IN_SLICE} AND _kind != {DELETE} AND notEmpty(_unchanged))"
+        )
+        known = f"SELECT {names} FROM {self.objects.rows} WHERE ({names}) IN {changed}"
+        return (
+            f"SELECT DISTINCT {', '.join(self._texts())} FROM {changed} AS held "
+            f"WHERE ({', '.join(f'held.{quoted(column.name)}' for column in self.key)}) NOT IN ({known}) "
+            f"LIMIT {rows_max}"
         )
 
     # by way of a table of what the source listed

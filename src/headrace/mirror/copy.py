@@ -7,14 +7,18 @@ restart goes on with the rest (decision 12).
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from headrace.capture.personal import Personal
 from headrace.capture.source_tables import Leaf, SourceTable
-from headrace.capture.table_copy import copy_range, export_snapshot
+from headrace.capture.table_copy import Rewritten, copy_range, export_snapshot
+from headrace.capture.table_rows import open_rows
+from headrace.errors import Conflict
 from headrace.mirror.column_type import SETTINGS
+from headrace.mirror.comparison import Comparison, comparable_by_key, source_hash
 from headrace.mirror.statements import LOADING
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
@@ -27,6 +31,9 @@ RANGE_PAGES = 16_384
 """Pages of one range: 128 MiB, a few seconds or less. Its rows make one part or two, which saves merging them."""
 # Ranges are parsed side by side already: parsing one in parallel as well costs more than it gains.
 _PARSING = {"input_format_parallel_parsing": 0}
+LIMITED_RANGE_S = 20
+LATE_KEYS_AT_ONCE = 1000
+_PAGE_BYTES = 8192
 _END = 1 << 62  # the last range of a table goes on for ever
 
 
@@ -58,6 +65,9 @@ class Copy:
         self._personal = personal
         self._slots = asyncio.Semaphore(workers)
         self._bytes_per_s_max = bytes_per_s_max and bytes_per_s_max / workers
+        self._range_pages = RANGE_PAGES
+        if self._bytes_per_s_max:  # a range is read at full speed, and then there is a pause
+            self._range_pages = max(1, min(RANGE_PAGES, int(self._bytes_per_s_max * LIMITED_RANGE_S) // _PAGE_BYTES))
 
     async def run(self, table: Table, described: SourceTable) -> None:
         """Bring over what is missing. Raises Rewritten when it must begin anew; repeating it goes on.
@@ -73,9 +83,39 @@ class Copy:
                 await self._copy_missing(table, described, exported.name)
             await table.finish_copy(exported.seen)
 
+    async def bring_late(self, table: Table, described: SourceTable, after: int, upto: int) -> int:
+        """Bring over the rows that are in no range, as staged changes of the batches behind `after` tell; how many keys
+        were looked for. Call it when all ranges are copied, and everything is staged that was written until then.
+
+        An update that moves a row from a page that is still to be read to one that was read leaves it out of both. Its
+        change is in the stream, but without the large values that stayed the same. Raises Rewritten when the copy must
+        begin anew; repeating it goes on.
+        """
+        shape, comparison, found = table.shape, Comparison(table.objects), 0
+        unseen, slice_ = comparison.unseen(LATE_KEYS_AT_ONCE), {"after": after, "upto": upto}
+        if not comparable_by_key(shape):
+            if await self._clickhouse.rows(unseen, slice_):
+                await table.save(floor_lsn=0)
+                raise Rewritten(f"{described.full_name} changed while it was copied, and its keys find no rows.")
+            return 0
+        columns = [column.name for column in shape.columns]
+        try:
+            async with open_rows(
+                self._postgres_url, described, shape.key, source_hash(shape), where=shape.where
+            ) as rows:
+                while keys := [tuple(key) for key in await self._clickhouse.rows(unseen, slice_)]:
+                    copied = await rows.copy_by_key(keys, columns, self._personal)
+                    await table.put_copied(keys, copied, table.stored.floor_lsn)
+                    found += len(keys)
+        except Conflict as error:
+            raise Rewritten(error.message, error.detail, error.hint) from error
+        if found:
+            log.info("late_rows_copied", table=described.full_name, keys=found)
+        return found
+
     async def _copy_missing(self, table: Table, described: SourceTable, exported: str | None) -> None:
         done = [] if exported else await read_ranges(self._clickhouse, self._source, table.stored)
-        missing = list(ranges(described.leaves, done))
+        missing = list(ranges(described.leaves, done, self._range_pages))
         log.info("copy_began", table=described.full_name, ranges=len(missing), done=len(done))
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,16 +186,19 @@ class _Count:
             yield chunk
 
 
-def ranges(leaves: Sequence[Leaf], done: Sequence[CopiedRange]) -> Iterator[Range]:
-    """The ranges of all leaves that are not done. The last one of each leaf has no end: a table can grow."""
+def ranges(leaves: Sequence[Leaf], done: Sequence[CopiedRange], pages: int = RANGE_PAGES) -> Iterator[Range]:
+    """The ranges of all leaves that are not done, of so many pages. The last one of each leaf has no end: a table can
+    grow.
+    """
     for leaf in leaves:
         ends = {each.page_begin: each.page_end for each in done if each.leaf == leaf.oid}
+        begins = [*sorted(ends), _END]
         begin = 0
         while begin < _END:
             if begin in ends:
                 begin = ends[begin]
                 continue
-            end = _END if begin + RANGE_PAGES > leaf.pages else begin + RANGE_PAGES
-            end = min([end, *(each for each in ends if each > begin)])
+            end = _END if begin + pages > leaf.pages else begin + pages
+            end = min(end, begins[bisect(begins, begin)])
             yield Range(leaf, begin, None if end == _END else end)
             begin = end

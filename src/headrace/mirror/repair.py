@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
-from uuid import uuid4
 
 from headrace.capture.personal import Personal
 from headrace.capture.source_tables import describe_table
@@ -25,13 +24,10 @@ from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_rows import Key, SourceRows, open_rows
 from headrace.errors import Conflict, Unavailable
 from headrace.events.position import Position
-from headrace.mirror.column_type import SETTINGS
-from headrace.mirror.comparison import Comparison, comparable_by_key, listed_keys, source_hash
-from headrace.mirror.statements import copied_version
+from headrace.mirror.comparison import comparable_by_key, source_hash
 from headrace.mirror.table import Table
-from headrace.mirror.two_sides import in_pieces
 from headrace.telemetry import logger
-from headrace.warehouse.client import DURABLE, ClickHouse
+from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.verifications import Verification, read_differences, read_verifications
 from headrace.warehouse.watermark import WatermarkReader
 
@@ -115,15 +111,4 @@ class Repair:
         async with self._lock:
             if not table.live or table.objects != objects:
                 raise Conflict("The table became another one while it was repaired.", hint="Verify it again.")
-            written = await self._insert(objects.copy(floor_lsn), copied)
-            if written < copied.count(b"\n"):
-                parameters = {"source": self._source, "target": table.stored.name, "lsn": floor_lsn}
-                await self._insert(objects.copied_letters(), copied, parameters)
-            # Last, and lower: nobody may see a row gone that is there.
-            tombstones = Comparison(objects).tombstones(copied_version(floor_lsn) - 1)
-            await self._insert(tombstones, listed_keys(keys).encode())
-
-    async def _insert(self, sql: str, rows: bytes, parameters: dict[str, object] | None = None) -> int:
-        # The driver repeats an insert by itself when the connection breaks.
-        settings = {**DURABLE, **SETTINGS, "insert_deduplication_token": str(uuid4())}
-        return await self._clickhouse.insert_select(sql, in_pieces(rows), parameters, settings=settings)
+            await table.put_copied(keys, copied, floor_lsn)

@@ -274,12 +274,13 @@ class Objects:
         change of the row has them.
         """
         places = range(len(self.shape.columns))
-        ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}"
+        # A row that was copied under both its keys stands at the same place twice: what stood counts.
+        ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}, _kind"
         so_far = f"OVER ({ordered} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         beside = f"OVER ({ordered} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
         fillable = [place for place in places if place not in self.shape.key_places and fill]
         values = [
-            f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}), {_present(place)}) {so_far}.1 AS c{place}"
+            f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}, _kind), {_present(place)}) {so_far}.1 AS c{place}"
             if place in fillable
             else f"staged.c{place} AS c{place}"
             for place in places
@@ -305,7 +306,7 @@ class Objects:
         places = range(len(self.shape.columns))
         roots = ", ".join(self._roots())
         named = list(zip(self.shape.key, self.shape.key_places, strict=True))
-        staged = f"{self.staging} WHERE {IN_SLICE}" + (" AND _lsn > {floor:UInt64}" if catching_up else "")
+        staged = f"{self.staging} WHERE {IN_SLICE}"
         values = ", ".join(f"c{place}" for place in places)
         listed = f"{values}, {roots}, _kind, {PLACE}, _at_batch, _xid, _committed_at, _unchanged, _moved, _chain"
         blank = (

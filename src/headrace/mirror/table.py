@@ -17,13 +17,15 @@ import pyarrow.compute as pc
 
 from headrace.bus.batch import Changes, Truncated
 from headrace.mirror.column_type import SETTINGS
+from headrace.mirror.comparison import Comparison, Key, listed_keys
 from headrace.mirror.evolve import Evolution
 from headrace.mirror.keyless import KeylessObjects
 from headrace.mirror.prepare import prepare
 from headrace.mirror.shape import Shape
-from headrace.mirror.statements import DELETE, INSERT, LOADING, UPDATE, Objects
+from headrace.mirror.statements import DELETE, INSERT, LOADING, UPDATE, Objects, copied_version
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
+from headrace.warehouse.feeding import in_pieces
 from headrace.warehouse.mirrors import COPYING, PAUSED, READY, StoredMirror, write_mirror
 from headrace.warehouse.plan import Plan
 
@@ -31,6 +33,19 @@ log = logger(__name__)
 
 STAGED_BATCHES_MAX = 64
 """After so many batches the staging table of a live table is emptied; nobody reads them again."""
+
+
+SLICE_ROWS_MAX = 200_000
+"""Staged changes that are applied at once, unless one batch has more."""
+_SLICE = """
+SELECT min(_batch), maxIf(_batch, rows <= {rows_max:UInt64}), minIf(_batch, moves) FROM (
+    SELECT _batch, sum(count()) OVER (ORDER BY _batch) AS rows, max(_moved) AS moves
+    FROM %s
+    WHERE _batch > {after:UInt64} AND _batch <= {upto:UInt64}
+    GROUP BY _batch
+    ORDER BY _batch
+)
+"""
 
 
 class Table:
@@ -124,11 +139,36 @@ class Table:
         await self._execute(objects.finish_copy(self.stored.floor_lsn), {"upto": 0})
         await self.save(snapshot=seen)
 
+    async def put_copied(self, keys: Sequence[Key], copied: bytes, floor_lsn: int) -> None:
+        """Write rows that were read by their keys, as COPY gives them, with the version of rows copied at a floor. Of
+        the keys, those without a row get a tombstone, one version lower. Repeating it changes nothing.
+        """
+        written = await self._insert_bytes(self.objects.copy(floor_lsn), copied)
+        if written < copied.count(b"\n"):
+            parameters = {"source": self._source, "target": self.stored.name, "lsn": floor_lsn}
+            await self._insert_bytes(self.objects.copied_letters(), copied, parameters)
+        # Last, and lower: nobody may see a row gone that is there.
+        tombstones = Comparison(self.objects).tombstones(copied_version(floor_lsn) - 1)
+        await self._insert_bytes(tombstones, listed_keys(keys).encode())
+
+    async def slice_end(self, upto: int) -> int:
+        """The batch that `catch_up` can go to next: as many whole batches as fit, but at least one. One in which a key
+        changed is a slice of its own.
+        """
+        parameters = {"after": self.stored.applied_batch, "upto": upto, "rows_max": SLICE_ROWS_MAX}
+        ((first, fits, moves),) = await self._clickhouse.rows(_SLICE % self.objects.staging, parameters)
+        if not first:  # nothing is staged
+            return upto
+        end = max(first, fits)
+        return int(end if not moves else max(first, min(end, moves - 1)))
+
     async def catch_up(self, upto: int) -> None:
-        """Apply the staged changes up to a batch. Repeating it changes nothing."""
+        """Apply the staged changes up to a batch: of batches in which no key changed, or of one batch, for which alone
+        it is known which row a change began from. Repeating it changes nothing.
+        """
         slice_ = {"after": self.stored.applied_batch, "upto": upto}
-        seen = {"floor": self.stored.floor_lsn, **_seen_by(self.stored.snapshot)}
-        await self._execute(self.objects.change(fill=True, catching_up=True, verify=True), {**slice_, **seen})
+        change = self.objects.change(fill=True, catching_up=True, verify=True)
+        await self._execute(change, {**slice_, **_seen_by(self.stored.snapshot)})
         await self._execute(self.objects.advance(), slice_)
         await self.save(applied_batch=upto)
 
@@ -141,6 +181,11 @@ class Table:
             settings={**DURABLE, **SETTINGS, "insert_deduplication_token": attempt},
             query_id=f"headrace:{self._source}:{self.stored.name}:{plan.batch}:{attempt}",
         )
+
+    async def _insert_bytes(self, sql: str, rows: bytes, parameters: Mapping[str, Any] | None = None) -> int:
+        # The driver repeats an insert by itself when the connection breaks.
+        settings = {**DURABLE, **SETTINGS, "insert_deduplication_token": str(uuid4())}
+        return await self._clickhouse.insert_select(sql, in_pieces(rows), parameters, settings=settings)
 
     async def _set_aside(self, rows: pa.Table, plan: Plan) -> None:
         """The changes that a column cannot hold, as dead letters."""

@@ -21,6 +21,7 @@ from headrace.events.position import Position
 from headrace.mirror.comparison import MODULUS, Comparison, Key, source_column, source_hash
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
+from headrace.warehouse.feeding import in_pieces
 from headrace.warehouse.mirrors import READY, StoredMirror, read_mirrors
 from headrace.warehouse.verifications import Difference
 from headrace.warehouse.watermark import WatermarkReader
@@ -28,7 +29,6 @@ from headrace.warehouse.watermark import WatermarkReader
 ATTEMPTS_MAX: Final = 6
 ATTEMPT_PAUSE_S: Final = 0.3
 KEYS_AT_ONCE: Final = 1000
-PIECE_BYTES: Final = 1 << 20
 # A statement can hold the keys of a whole range; ClickHouse reads 256 KiB of one unless it is told otherwise.
 _SETTINGS: Final = {"max_query_size": 256 << 20}
 
@@ -183,12 +183,6 @@ async def open_two_sides(
             TwoSides(clickhouse=clickhouse, source=source, stored=stored, rows=rows, wait_max_s=wait_max_s),
             described,
         )
-
-
-async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
-    """The data of an insert."""
-    for begin in range(0, len(data), PIECE_BYTES):
-        yield data[begin : begin + PIECE_BYTES]
 
 
 def chunks(keys: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:

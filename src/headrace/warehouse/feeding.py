@@ -11,6 +11,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 
 AHEAD_PIECES_MAX = 1
+PIECE_BYTES = 1 << 20
+
+
+async def in_pieces(data: bytes) -> AsyncGenerator[bytes, None]:
+    """A source of what is in memory already."""
+    for begin in range(0, len(data), PIECE_BYTES):
+        yield data[begin : begin + PIECE_BYTES]
 
 
 @asynccontextmanager

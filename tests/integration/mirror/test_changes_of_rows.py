@@ -1,4 +1,6 @@
-"""A mirrored table against a model of it: images, left-out values, changes of keys, repeats after a cut-off load."""
+"""A mirrored table against a model of it: images, left-out values, changes of keys, repeats after a cut-off load; and a
+copy of it whose pages are read while all that happens.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ import pytest
 from headrace.bus.batch import Changes, Column, Definition, Relation
 from headrace.events.position import Position
 from headrace.mirror import shape
-from headrace.mirror.column_type import SourceType
+from headrace.mirror.column_type import SETTINGS, SourceType
+from headrace.mirror.comparison import Comparison
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
-from headrace.warehouse.mirrors import READY, StoredMirror
+from headrace.warehouse.feeding import in_pieces
+from headrace.warehouse.mirrors import COPYING, READY, StoredMirror
 from headrace.warehouse.plan import Plan
 from headrace.warehouse.schema import create_schema
 
@@ -140,6 +144,53 @@ class Model:
         return Changes(DEFINITION, pa.table(columns))
 
 
+SLOTS = 30
+FLOOR_LSN = 1000
+
+
+@dataclass
+class StoredModel(Model):
+    """A model whose rows stand in slots, as in PostgreSQL: each update puts its row into another one."""
+
+    slots: dict[Key, int] = field(default_factory=dict)
+
+    def place(self, key: Key) -> None:
+        self.slots[key] = self.random.choice(sorted(set(range(SLOTS)) - set(self.slots.values())))
+
+    def insert(self, key: Key) -> None:
+        super().insert(key)
+        self.place(key)
+
+    def delete(self, key: Key) -> None:
+        super().delete(key)
+        del self.slots[key]
+
+    def update(self, key: Key, new_key: Key) -> None:
+        super().update(key, new_key)
+        del self.slots[key]
+        self.place(new_key)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.step()
+        self.lsn += 100
+
+    def read(self, begin: int, end: int) -> bytes:
+        """What COPY gives of the rows that stand in these slots now."""
+        return copied([self.rows[key] for key, slot in self.slots.items() if begin <= slot < end])
+
+    def read_by_key(self, keys: Sequence[Sequence[object]]) -> bytes:
+        wanted = {(int(str(a)), str(b)) for a, b in keys}
+        return copied([row for key, row in self.rows.items() if key in wanted])
+
+
+def copied(rows: Sequence[Row]) -> bytes:
+    def text(value: object) -> str:
+        return "\\N" if value is None else str(value).replace("\t", "\\t").replace("\n", "\\n")
+
+    return "".join("\t".join(map(text, row)) + "\n" for row in rows).encode()
+
+
 @pytest.fixture
 async def table(clickhouse: ClickHouse) -> Table:
     await create_schema(clickhouse)
@@ -185,3 +236,44 @@ async def test_rows_and_images_are_those_of_the_model(clickhouse: ClickHouse, ta
         assert await held(clickhouse) == sorted(model.rows.values())
         assert before <= len(model.images)
     assert list(await images(clickhouse)) == in_order(model.images)
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_copy_whose_rows_move_while_it_is_read_is_complete_at_the_end(
+    clickhouse: ClickHouse, table: Table, seed: int
+) -> None:
+    """A row is read under both its keys, or in no slot; it is changed before, between and after; large values are left
+    out of its changes.
+    """
+    await table.save(state=COPYING, floor_lsn=FLOOR_LSN)
+    model = StoredModel(Random(seed), lsn=FLOOR_LSN)
+    model.steps(15)  # before there is anything to tell of
+    model.take()
+    model.batch, model.lsn = 0, FLOOR_LSN + 10
+
+    async def stage() -> None:
+        if model.changes:
+            changes = model.take()
+            await table.load(plan(model), changes, verify=False)
+
+    for begin in model.random.sample(range(0, SLOTS, 3), SLOTS // 3):
+        model.steps(model.random.randrange(5))
+        if model.random.random() < 0.5:
+            await stage()
+        copy = in_pieces(model.read(begin, begin + 3))
+        await clickhouse.insert_select(table.objects.copy(FLOOR_LSN), copy, settings=SETTINGS)
+    unseen, after = Comparison(table.objects).unseen(100), 0
+    while True:
+        await stage()
+        slice_, after = {"after": after, "upto": model.batch}, model.batch
+        model.steps(model.random.randrange(3))  # which are not staged yet
+        keys = [tuple(key) for key in await clickhouse.rows(unseen, slice_)]
+        if not keys:
+            break
+        await table.put_copied(keys, model.read_by_key(keys), FLOOR_LSN)
+        assert not await clickhouse.rows(unseen, slice_)
+    model.steps(5)
+    await stage()
+    while table.stored.applied_batch < model.batch:
+        await table.catch_up(await table.slice_end(model.batch))
+    assert await held(clickhouse) == sorted(model.rows.values())
