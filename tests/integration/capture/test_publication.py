@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from support.capture_side import Database, read_transaction, until
 
-from headrace.capture.connection import SlotAddress, open_stream
+from headrace.capture.connection import Lost, SlotAddress, open_stream
 from headrace.capture.new_slot import create_slot
 from headrace.capture.obstacles import find_obstacles
 from headrace.capture.publication import appends_begin, appends_publication, publish, unfiltered, unpublish
@@ -136,6 +137,25 @@ async def test_a_table_is_in_one_of_the_two_publications(database: Database) -> 
     await publish(database.url, database.name, found)
     assert await published(database, appends_publication(database.name)) == []
     assert await published(database, database.name) == ["keyed"]
+
+
+async def test_a_server_that_goes_away_while_a_slot_is_made_is_waited_for(database: Database) -> None:
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE query LIKE 'CREATE_REPLICATION_SLOT%' AND wait_event_type = 'Lock'"
+    )
+
+    async def terminated() -> bool:
+        return bool(await database.run(ended))
+
+    async with await psycopg.AsyncConnection.connect(database.url) as writer:
+        await writer.execute("SELECT pg_current_xact_id()")  # a new slot waits for it
+        making = asyncio.create_task(
+            asyncio.to_thread(create_slot, SlotAddress(database.url, database.name, database.name))
+        )
+        await until(terminated)
+        with pytest.raises(Lost):
+            await making
 
 
 async def test_an_appended_table_without_key_can_still_be_updated_and_is_read(database: Database) -> None:
