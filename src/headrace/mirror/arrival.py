@@ -121,7 +121,7 @@ class Arrival:
         begun = table.stored.filenode != 0 or shape != table.stored.shape
         async with self._loader.lock:
             watermark = self._loader.watermark
-            await table.save(
+            await table.become(
                 generation=table.stored.generation + begun,
                 shape=shape,
                 floor_lsn=0,
@@ -130,7 +130,6 @@ class Arrival:
                 filenode=described.filenode,
                 applied_batch=watermark.batch,
             )
-            await table.make()
             self._mirror.know_personal(table)
         await publish(self._url, self._publication, [table.stored.oid], appends=appends, where=wanted.where)
         await stream_floor(self._url)

@@ -64,8 +64,11 @@ class Table:
 
     @property
     def objects(self) -> Objects:
-        stored = self.stored
-        return objects_of(self._clickhouse.database, stored.name, stored.stem, stored.generation, self.shape)
+        return self._objects_as(self.stored)
+
+    def _objects_as(self, stored: StoredMirror) -> Objects:
+        shape = Shape.from_json(stored.shape)
+        return objects_of(self._clickhouse.database, stored.name, stored.stem, stored.generation, shape)
 
     @property
     def live(self) -> bool:
@@ -79,6 +82,13 @@ class Table:
     async def make(self) -> None:
         """Make the tables of this generation that are missing."""
         await self._run(self.objects.create())
+
+    async def become(self, **changes: Any) -> None:
+        """Make the tables of another generation, or of other columns, and only then be that: when ClickHouse goes away
+        in between, changes still find the tables that they had.
+        """
+        await self._run(self._objects_as(replace(self.stored, **changes)).create())
+        await self.save(**changes)
 
     async def publish(self) -> None:
         """Let the views show this generation."""
@@ -114,8 +124,7 @@ class Table:
         """Go on with other columns. What was staged in the old ones is lost: a table that is copied begins anew."""
         await self._run(self.objects.evolve(evolution), {"alter_sync": 1, "mutations_sync": 1})
         floor = {} if self.live else {"floor_lsn": 0}
-        await self.save(shape=evolution.shape.to_json(), **floor)
-        await self.make()
+        await self.become(shape=evolution.shape.to_json(), **floor)
         if self.live:
             await self.publish()
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.bus.batch import Changes, Column, Definition, Relation
+from headrace.errors import Error
 from headrace.events.position import Position
 from headrace.mirror import shape
 from headrace.mirror.column_type import SETTINGS, SourceType
@@ -279,3 +280,13 @@ async def test_a_copy_whose_rows_move_while_it_is_read_is_complete_at_the_end(
     while table.stored.applied_batch < model.batch:
         await table.catch_up(await table.slice_end(model.batch))
     assert await held(clickhouse) == sorted(model.rows.values())
+
+
+async def test_a_table_stays_what_it_is_while_what_it_becomes_cannot_be_made(
+    clickhouse: ClickHouse, table: Table
+) -> None:
+    """Else the next changes would look for tables that are not there, and the table would be given up."""
+    await clickhouse.execute(f"DROP DATABASE `{clickhouse.database}`")
+    with pytest.raises(Error):
+        await table.become(generation=2)
+    assert table.stored.generation == 1
