@@ -176,9 +176,10 @@ class Arrival:
             while table.stored.applied_batch < loader.watermark.batch:
                 await table.catch_up(await table.slice_end(loader.watermark.batch))
             since = table.stored.since_batch or loader.watermark.batch
-            # Before the table is ready: a kill in between must not leave its readers as they were.
-            await self._refill([table.stored.name])
-            await table.save(state=READY, since_batch=since, problem="")
+            await table.save(since_batch=since)
+            # Before the table is ready: a kill in between must leave neither its views nor its readers as they were.
             await table.publish()
+            await self._refill([table.stored.name])
+            await table.save(state=READY, problem="")
         await self._mirror.sweep()
         log.info("table_ready", table=table.stored.name, batch=table.stored.since_batch)
