@@ -125,7 +125,7 @@ class KeylessObjects(Objects):
             f"[('update_before', toInt8(-1), tuple({before})), ('update_after', toInt8(1), tuple({after}))]"
             f")) AS image FROM ({source}) WHERE {where}"
         )
-        missing = f" WHERE {self._missing('image.2')}" if verify else ""
+        missing = f" WHERE {self._missing(sign='image.2')}" if verify else ""
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
             f"SELECT {values}, image.1, image.2, {PLACE}, _at_batch, _xid, _committed_at FROM ({images}){missing}"

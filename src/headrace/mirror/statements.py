@@ -214,7 +214,7 @@ class Objects:
         lsn, ordinal, *others = (
             f"if(sign < 0, next{name}, {name})" for name in ("_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at")
         )
-        missing = f" WHERE {self._missing(lsn, ordinal, 'sign')}" if verify else ""
+        missing = f" WHERE {self._missing(place=f'{lsn}, {ordinal}', sign='sign')}" if verify else ""
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
             f"SELECT {values}, {operation}, sign, {lsn}, {ordinal}, {', '.join(others)} "
@@ -363,8 +363,8 @@ class Objects:
     def _roots(self) -> list[str]:
         return [f"root{place}" for place in self.shape.key_places]
 
-    def _missing(self, lsn: str = "_lsn", ordinal: str = "_ordinal", sign: str = "toInt8(1)") -> str:
-        return f"({lsn}, {ordinal}, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {IN_SLICE})"
+    def _missing(self, *, place: str = PLACE, sign: str = "toInt8(1)") -> str:
+        return f"({place}, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {IN_SLICE})"
 
     def _columns(self) -> str:
         return ", ".join(quoted(column.name) for column in self.shape.columns)

@@ -289,3 +289,26 @@ async def test_a_table_stays_what_it_is_while_what_it_becomes_cannot_be_made(tab
     with pytest.raises(InvalidSQL, match="no_such_column"):
         await table.become(generation=2, shape=impossible)
     assert table.stored.generation == 1
+
+
+@pytest.mark.parametrize("state", [READY, COPYING])
+async def test_rows_without_a_key_count_once_however_often_a_batch_is_repeated(
+    clickhouse: ClickHouse, state: str
+) -> None:
+    await create_schema(clickhouse)
+    shape = msgspec.structs.replace(SHAPE, key=())
+    stored = StoredMirror("t", "public", "t", 1, state, shape.to_json(), stem="t_1", snapshot="5:5:")
+    table = Table(clickhouse=clickhouse, source=clickhouse.database, stored=stored)
+    await table.make()
+    await table.publish()
+    model = Model(Random(1))
+    for key in ((1, "x"), (2, "x"), (2, "y")):
+        model.insert(key)
+    changes = model.take()
+    for repeated in (False, True, True):
+        await table.load(plan(model), changes, verify=repeated)
+        if state == COPYING:
+            await table.save(applied_batch=0)
+            await table.catch_up(model.batch)
+        assert await held(clickhouse) == sorted(model.rows.values())
+        assert list(await images(clickhouse)) == in_order(model.images)
