@@ -32,7 +32,9 @@ RANGE_PAGES = 16_384
 # Ranges are parsed side by side already: parsing one in parallel as well costs more than it gains.
 _PARSING = {"input_format_parallel_parsing": 0}
 LIMITED_RANGE_S = 20
+"""With a limit of bytes a second, a range is no larger than what may be read in this time."""
 LATE_KEYS_AT_ONCE = 1000
+"""Their rows are held in memory, and have large values."""
 _PAGE_BYTES = 8192
 _END = 1 << 62  # the last range of a table goes on for ever
 

@@ -22,7 +22,7 @@ from headrace.mirror.evolve import Evolution
 from headrace.mirror.keyless import KeylessObjects
 from headrace.mirror.prepare import prepare
 from headrace.mirror.shape import Shape
-from headrace.mirror.statements import DELETE, INSERT, LOADING, UPDATE, Objects, copied_version
+from headrace.mirror.statements import DELETE, IN_SLICE, INSERT, LOADING, UPDATE, Objects, copied_version
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
 from headrace.warehouse.feeding import in_pieces
@@ -33,15 +33,13 @@ log = logger(__name__)
 
 STAGED_BATCHES_MAX = 64
 """After so many batches the staging table of a live table is emptied; nobody reads them again."""
-
-
 SLICE_ROWS_MAX = 200_000
 """Staged changes that are applied at once, unless one batch has more."""
-_SLICE = """
-SELECT min(_batch), maxIf(_batch, rows <= {rows_max:UInt64}), minIf(_batch, moves) FROM (
+_SLICE = f"""
+SELECT min(_batch), maxIf(_batch, rows <= {{rows_max:UInt64}}), minIf(_batch, moves) FROM (
     SELECT _batch, sum(count()) OVER (ORDER BY _batch) AS rows, max(_moved) AS moves
     FROM %s
-    WHERE _batch > {after:UInt64} AND _batch <= {upto:UInt64}
+    WHERE {IN_SLICE}
     GROUP BY _batch
     ORDER BY _batch
 )

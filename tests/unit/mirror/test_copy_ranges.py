@@ -58,3 +58,7 @@ def test_ranges_of_another_size_that_an_earlier_version_copied_leave_no_gap() ->
 def test_each_leaf_has_ranges_of_its_own() -> None:
     found = list(ranges([leaf(1, oid=1), leaf(1, oid=2)], [done(0, _END, oid=1)]))
     assert [(each.leaf.oid, each.page_begin, each.page_end) for each in found] == [(2, 0, None)]
+
+
+def test_ranges_can_be_smaller() -> None:
+    assert pages(list(ranges([leaf(250)], [], 100))) == [(0, 100), (100, 200), (200, None)]
