@@ -13,8 +13,9 @@ from headrace.capture.publication import publish
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_copy import Rewritten
-from headrace.errors import Error, Unavailable, Unknown
+from headrace.errors import Conflict, Error, Unavailable, Unknown
 from headrace.mirror.copy import Copy
+from headrace.mirror.doubt import Doubt
 from headrace.mirror.layout import is_append_only, next_shape
 from headrace.mirror.mirror import Mirror
 from headrace.mirror.obstacles import refuse_obstacles
@@ -32,6 +33,9 @@ TABLES_MAX = 4
 # Catching up between two batches holds them up, so only this little is left for then.
 LAST_BATCHES_MAX = 20
 WAIT_S = 0.02
+HELD_UP_S = 0.2
+# Rows in doubt are read so many times: those that move on meanwhile become fewer each time.
+ROUNDS_MAX = 20
 
 
 class Loading(Protocol):
@@ -98,9 +102,8 @@ class Arrival:
             if table.stored.floor_lsn == 0 or described.filenode != table.stored.filenode:
                 await self._begin_copy(table, described)
             await self._copy.run(table, described)
-            if table.shape.key:
-                await self._bring_late(table, described)
-            await self._catch_up(table)
+            await self._settle(table, described)
+            await self._go_live(table)
         except Rewritten as error:
             log.warning("copy_begins_anew", table=table.stored.full_name, reason=str(error))
         except Unavailable as error:
@@ -138,48 +141,70 @@ class Arrival:
             # which row each change began from. What a copied row holds of them already is applied once more.
             await table.save(floor_lsn=max(1, watermark.position.lsn - 1))
 
-    async def _bring_late(self, table: Table, described: SourceTable) -> None:
-        """What no range of the copy saw. A row that moves on meanwhile is told by a change that comes later."""
-        after = table.stored.applied_batch
-        while True:
-            end = await log_end(self._url) - 1
-            while self._loader.watermark.position.lsn < end:
-                if table.stored.floor_lsn == 0:  # truncated meanwhile
-                    return
-                await asyncio.sleep(WAIT_S)
-            upto = self._loader.watermark.batch
-            if not await self._copy.bring_late(table, described, after, upto):
+    async def _settle(self, table: Table, described: SourceTable) -> None:
+        """Apply what was staged, and read the rows again that are in doubt then, until none is.
+
+        Of a table that was live before none is. Its change stream would not bear it either: images begin from rows.
+        """
+        doubt = Doubt(self._clickhouse, table)
+        for _ in range(ROUNDS_MAX):
+            await self._catch_up(table)
+            if not table.shape.key or table.stored.since_batch:
                 return
-            after = upto
+            if not await self._copy.read_again(table, described, doubt, self._loader.lock):
+                return
+        raise Conflict(
+            "Keys of its rows change faster than the rows can be read.",
+            "Their changes leave large values out, which have to be looked up.",
+            "ALTER TABLE … REPLICA IDENTITY FULL, and no value is left out.",
+        )
 
     async def _catch_up(self, table: Table) -> None:
-        """Apply what was staged, and let the table go live between two batches.
+        """Apply all that was staged until now, and what came meanwhile but for a few batches.
 
         Copied rows may hold commits that are not loaded yet. They must be: an insert of a row that stands already would
         count twice.
         """
         end = await log_end(self._url) - 1
-        loader = self._loader
-        while (
-            loader.watermark.position.lsn < end
-            or loader.watermark.batch - table.stored.applied_batch > LAST_BATCHES_MAX
-        ):
-            if table.stored.floor_lsn == 0:  # truncated meanwhile
-                return
-            if loader.watermark.batch > table.stored.applied_batch:
+        while self._loader.watermark.position.lsn < end:
+            await self._apply(table)
+        reached = self._loader.watermark.batch
+        while table.stored.applied_batch < reached or self._behind(table) > LAST_BATCHES_MAX:
+            await self._apply(table)
+
+    async def _apply(self, table: Table) -> None:
+        """Apply some of what was staged, or wait a little for more."""
+        loader, clock = self._loader, asyncio.get_running_loop().time
+        if table.stored.floor_lsn == 0:
+            raise Rewritten("It was truncated, or its columns changed.")
+        if not self._behind(table):
+            await asyncio.sleep(WAIT_S)
+            return
+        end = await table.slice_end(loader.watermark.batch)
+        if end > table.stored.applied_batch + 1:
+            await table.catch_up(end)
+            return
+        # Where each batch has to be applied alone, as many may come meanwhile. Those that wait become fewer and larger.
+        async with loader.lock:
+            until = clock() + HELD_UP_S
+            while self._behind(table) and clock() < until:
                 await table.catch_up(await table.slice_end(loader.watermark.batch))
-            else:
-                await asyncio.sleep(WAIT_S)
+
+    def _behind(self, table: Table) -> int:
+        return self._loader.watermark.batch - table.stored.applied_batch
+
+    async def _go_live(self, table: Table) -> None:
+        loader = self._loader
         async with loader.lock:
             if table.stored.floor_lsn == 0 or table.stored.state != COPYING:
                 return
-            while table.stored.applied_batch < loader.watermark.batch:
+            while self._behind(table):
                 await table.catch_up(await table.slice_end(loader.watermark.batch))
-            since = table.stored.since_batch or loader.watermark.batch
+            since = table.stored.since_batch or loader.watermark.batch + 1
             await table.save(since_batch=since)
             # Before the table is ready: a kill in between must leave neither its views nor its readers as they were.
             await table.publish()
             await self._refill([table.stored.name])
             await table.save(state=READY, problem="")
         await self._mirror.sweep()
-        log.info("table_ready", table=table.stored.name, batch=table.stored.since_batch)
+        log.info("table_ready", table=table.stored.name, since_batch=table.stored.since_batch)

@@ -8,12 +8,12 @@ are taken modulo 2^64.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from headrace.mirror.shape import Column, Shape
-from headrace.mirror.statements import DELETE, IN_SLICE, Objects, escaped, quoted
+from headrace.mirror.statements import DELETE, IN_SLICE, PLACE, Objects, escaped, quoted
 
 MODULUS: Final = 1 << 64
 Key = tuple[str, ...]
@@ -144,22 +144,46 @@ class Comparison:
             "FORMAT JSONCompactEachRow"
         )
 
-    def unseen(self, rows_max: int) -> str:
-        """The keys of staged changes of a slice that left values out, of which nothing is known here."""
-        names = ", ".join(quoted(column.name) for column in self.key)
-        staged = ", ".join(
-            f"assumeNotNull(c{place}) AS {quoted(column.name)}"
+    def doubtful(self, after: Key | None, rows_max: int) -> str:
+        """Keys behind `after` at which left-out values of a slice's changes, which were taken from copied rows, may be
+        wrong or missing.
+        """
+        own = ", ".join(quoted(column.name) for column in self.key)
+        names = ", ".join(f"held.{quoted(column.name)}" for column in self.key)
+        changed = f"SELECT {own}, max(_moved) AS _moved FROM ({self._left_out('c')}) GROUP BY {own}"
+        known = f"SELECT {names} FROM {self.objects.rows} AS held WHERE ({names}) IN (SELECT {own} FROM changed)"
+        return (
+            f"WITH changed AS ({changed}) SELECT {', '.join(self._texts())} FROM changed AS held "
+            f"WHERE (held._moved OR ({names}) NOT IN ({known})) AND {self.between(after, None)} "
+            f"ORDER BY {names} LIMIT {rows_max}"
+        )
+
+    def moves(self, changes_max: int) -> str:
+        """The changes of a slice that gave rows another key and left values out, in order. Two rows for each: the key
+        that the row had before its batch, and its new key.
+        """
+        sides = " UNION ALL ".join(
+            f"SELECT *, {side} AS _side FROM ({self._left_out(prefix)}) WHERE _moved"
+            for side, prefix in enumerate(("root", "c"))
+        )
+        return (
+            f"SELECT {', '.join(self._texts())} FROM ({sides}) AS held "
+            f"ORDER BY {PLACE}, _side LIMIT 1 BY {PLACE}, _side LIMIT {2 * changes_max}"
+        )
+
+    def _left_out(self, prefix: str) -> str:
+        """The staged changes of a slice that left values out: their place, whether they moved, and one of their keys.
+
+        Of a row that began in its batch, and has a chain, all values are known there.
+        """
+        # Columns are qualified: an alias of ours must not be taken for one of theirs.
+        key = ", ".join(
+            f"assumeNotNull(staged.{prefix}{place}) AS {quoted(column.name)}"
             for place, column in zip(self.shape.key_places, self.key, strict=True)
         )
-        changed = (
-            f"(SELECT {staged} FROM {self.objects.staging} "
-            f"WHERE {IN_SLICE} AND _kind != {DELETE} AND notEmpty(_unchanged))"
-        )
-        known = f"SELECT {names} FROM {self.objects.rows} WHERE ({names}) IN {changed}"
         return (
-            f"SELECT DISTINCT {', '.join(self._texts())} FROM {changed} AS held "
-            f"WHERE ({', '.join(f'held.{quoted(column.name)}' for column in self.key)}) NOT IN ({known}) "
-            f"LIMIT {rows_max}"
+            f"SELECT {PLACE}, _moved, {key} FROM {self.objects.staging} AS staged "
+            f"WHERE {IN_SLICE} AND notEmpty(_unchanged) AND _kind != {DELETE} AND _chain = 0"
         )
 
     # by way of a table of what the source listed
@@ -302,6 +326,12 @@ class Comparison:
 
     def _texts(self) -> list[str]:
         return [_key_text(column) for column in self.key]
+
+
+def chunks(keys: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:
+    """The keys, so many at a time."""
+    for begin in range(0, len(keys), size):
+        yield keys[begin : begin + size]
 
 
 def listed_keys(keys: Sequence[Key]) -> str:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 from headrace.capture.personal import Personal
 from headrace.capture.source_tables import Leaf, SourceTable
+from headrace.capture.stream_floor import stream_floor
 from headrace.capture.table_copy import Rewritten, copy_range, export_snapshot
 from headrace.capture.table_rows import open_rows
 from headrace.errors import Conflict
 from headrace.mirror.column_type import SETTINGS
-from headrace.mirror.comparison import Comparison, comparable_by_key, source_hash
+from headrace.mirror.comparison import comparable_by_key, source_hash
+from headrace.mirror.doubt import Doubt
 from headrace.mirror.statements import LOADING
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
@@ -33,8 +35,6 @@ RANGE_PAGES = 16_384
 _PARSING = {"input_format_parallel_parsing": 0}
 LIMITED_RANGE_S = 20
 """With a limit of bytes a second, a range is no larger than what may be read in this time."""
-LATE_KEYS_AT_ONCE = 1000
-"""Their rows are held in memory, and have large values."""
 _PAGE_BYTES = 8192
 _END = 1 << 62  # the last range of a table goes on for ever
 
@@ -85,34 +85,33 @@ class Copy:
                 await self._copy_missing(table, described, exported.name)
             await table.finish_copy(exported.seen)
 
-    async def bring_late(self, table: Table, described: SourceTable, after: int, upto: int) -> int:
-        """Bring over the rows that are in no range, as staged changes of the batches behind `after` tell; how many keys
-        were looked for. Call it when all ranges are copied, and everything is staged that was written until then.
+    async def read_again(self, table: Table, described: SourceTable, doubt: Doubt, lock: asyncio.Lock) -> int:
+        """Read the rows that are in doubt by their keys, as rows copied at a new floor; how many keys. Changes up to
+        `table.stored.applied_batch` are applied, and none while this goes on. `lock` is the loader's.
 
-        An update that moves a row from a page that is still to be read to one that was read leaves it out of both. Its
-        change is in the stream, but without the large values that stayed the same. Raises Rewritten when the copy must
-        begin anew; repeating it goes on.
+        Raises Rewritten when the copy must begin anew; a retry reads again what is in doubt then.
         """
-        shape, comparison, found = table.shape, Comparison(table.objects), 0
-        unseen, slice_ = comparison.unseen(LATE_KEYS_AT_ONCE), {"after": after, "upto": upto}
-        if not comparable_by_key(shape):
-            if await self._clickhouse.rows(unseen, slice_):
+        found, objects, shape = 0, table.objects, table.shape
+        columns = [column.name for column in shape.columns]
+        async for keys in doubt.found():
+            if not comparable_by_key(shape):
                 await table.save(floor_lsn=0)
                 raise Rewritten(f"{described.full_name} changed while it was copied, and its keys find no rows.")
-            return 0
-        columns = [column.name for column in shape.columns]
-        try:
-            async with open_rows(
-                self._postgres_url, described, shape.key, source_hash(shape), where=shape.where
-            ) as rows:
-                while keys := [tuple(key) for key in await self._clickhouse.rows(unseen, slice_)]:
+            floor_lsn = await stream_floor(self._postgres_url)
+            try:
+                async with open_rows(
+                    self._postgres_url, described, shape.key, source_hash(shape), where=shape.where
+                ) as rows:
                     copied = await rows.copy_by_key(keys, columns, self._personal)
-                    await table.put_copied(keys, copied, table.stored.floor_lsn)
-                    found += len(keys)
-        except Conflict as error:
-            raise Rewritten(error.message, error.detail, error.hint) from error
+            except Conflict as error:
+                raise Rewritten(error.message, error.detail, error.hint) from error
+            async with lock:
+                if table.stored.floor_lsn == 0 or table.objects != objects:
+                    raise Rewritten(f"{described.full_name} changed while its rows were read again.")
+                await table.put_copied(keys, copied, floor_lsn)
+            found += len(keys)
         if found:
-            log.info("late_rows_copied", table=described.full_name, keys=found)
+            log.info("rows_read_again", table=described.full_name, keys=found)
         return found
 
     async def _copy_missing(self, table: Table, described: SourceTable, exported: str | None) -> None:

@@ -82,14 +82,15 @@ class KeylessObjects(Objects):
         source = f"SELECT *, {{upto:UInt64}} AS _at_batch FROM input('{escaped(self._staged_structure())}')"
         return f"{self._change(source, after, before, self._fits(), verify=verify)} FORMAT ArrowStream"
 
-    def change(self, *, fill: bool, catching_up: bool, verify: bool) -> str:
-        after, before = (", ".join(f"{prefix}{n}" for n in range(len(self.shape.columns))) for prefix in "co")
-        source = f"SELECT *, _batch AS _at_batch FROM {self.staging} WHERE {IN_SLICE} LIMIT 1 BY {PLACE}"
+    def catch_up(self) -> str:
         # What the one snapshot of the copy saw is in the rows; the numbers of transactions wrap around.
         unseen = (
             "NOT (reinterpretAsInt32(toUInt32(_xid - {xmax:UInt32})) < 0 AND NOT has({running:Array(UInt32)}, _xid))"
         )
-        return self._change(source, after, before, unseen if catching_up else "1", verify=verify)
+        return self._change_staged(unseen, verify=True)
+
+    def change(self, *, fill: bool, verify: bool) -> str:
+        return self._change_staged("1", verify=verify)
 
     def advance(self) -> str:
         return self._count(IN_SLICE, f"max({version('_lsn', '_ordinal')})")
@@ -115,6 +116,11 @@ class KeylessObjects(Objects):
             f"SELECT {values}, 'insert', 1, {floor_lsn}, 0, 0, 0, toDateTime64(0, 6, 'UTC') "
             f"FROM input('{structure}') WHERE {fits} FORMAT TSV"
         )
+
+    def _change_staged(self, where: str, *, verify: bool) -> str:
+        after, before = (", ".join(f"{prefix}{n}" for n in range(len(self.shape.columns))) for prefix in "co")
+        source = f"SELECT *, _batch AS _at_batch FROM {self.staging} WHERE {IN_SLICE} LIMIT 1 BY {PLACE}"
+        return self._change(source, after, before, where, verify=verify)
 
     def _change(self, source: str, after: str, before: str, where: str, *, verify: bool) -> str:
         values = ", ".join(f"tupleElement(tupleElement(image, 3), {n + 1})" for n in range(len(self.shape.columns)))

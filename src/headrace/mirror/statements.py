@@ -26,8 +26,8 @@ LOADING: Final = {"optimize_on_insert": 0}
 PLACE: Final = "_lsn, _ordinal"
 IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
 INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
-# Rows that changes begin from: one that stood before the slice, and one that was copied after its key had changed.
-STOOD, COPIED = 1, 0
+# A row that changes begin from, as a change that comes before them.
+STOOD: Final = 0
 _ALWAYS: Final = ("1", "true")
 _CHANGE: Final = ("_kind", "_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at", "_moved")
 BOOKKEEPING: Final = (
@@ -115,7 +115,7 @@ class Objects:
         return [
             f"CREATE OR REPLACE VIEW {self.view} AS {self.select_rows()}",
             f"CREATE OR REPLACE VIEW {self.changes_view} AS SELECT {columns}, {names_of(BOOKKEEPING)} "
-            f"FROM {self.changes} WHERE _batch > {since_batch}",
+            f"FROM {self.changes} WHERE _batch >= {since_batch}",
         ]
 
     def evolve(self, evolution: Evolution) -> list[str]:
@@ -199,11 +199,14 @@ class Objects:
             f"FROM input('{escaped(self._staged_structure())}') WHERE NOT ({self._fits()}) FORMAT ArrowStream"
         )
 
-    def change(self, *, fill: bool, catching_up: bool, verify: bool) -> str:
+    def catch_up(self) -> str:
+        """Computes the changes of a slice that was staged while the table was copied, those that are missing."""
+        return self.change(fill=True, verify=True)
+
+    def change(self, *, fill: bool, verify: bool) -> str:
         """Computes the changes of a slice of staged batches: each with the image before it and the one after it.
 
-        `fill`: some values were left out and are taken from the image before. `catching_up`: the rows may be newer than
-        the changes, since they were copied later.
+        `fill`: some values were left out and are taken from the image before.
         """
         values = ", ".join(f"c{place}" for place in range(len(self.shape.columns)))
         operation = (
@@ -218,7 +221,7 @@ class Objects:
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
             f"SELECT {values}, {operation}, sign, {lsn}, {ordinal}, {', '.join(others)} "
-            f"FROM ({self._images(fill=fill, catching_up=catching_up)}){missing}"
+            f"FROM ({self._images(fill=fill)}){missing}"
         )
 
     def advance(self) -> str:
@@ -266,7 +269,7 @@ class Objects:
 
     # parts
 
-    def _images(self, *, fill: bool, catching_up: bool) -> str:
+    def _images(self, *, fill: bool) -> str:
         """One row for each image of each change: its sign and values, its change, and the next change of its row.
 
         What a row is after a change is also the image before the next one. So the next change is brought to the values,
@@ -274,13 +277,12 @@ class Objects:
         change of the row has them.
         """
         places = range(len(self.shape.columns))
-        # A row that was copied under both its keys stands at the same place twice: what stood counts.
-        ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}, _kind"
+        ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}"
         so_far = f"OVER ({ordered} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         beside = f"OVER ({ordered} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
         fillable = [place for place in places if place not in self.shape.key_places and fill]
         values = [
-            f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}, _kind), {_present(place)}) {so_far}.1 AS c{place}"
+            f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}), {_present(place)}) {so_far}.1 AS c{place}"
             if place in fillable
             else f"staged.c{place} AS c{place}"
             for place in places
@@ -288,8 +290,8 @@ class Objects:
         known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in fillable) or "1"
         filled = (
             f"SELECT {', '.join([*values, *self._roots(), '_chain', *_CHANGE])}, {known} AS _known, "
-            f"_known AND _kind NOT IN ({DELETE}, {COPIED}) AS is_there "
-            f"FROM ({self._staged(catching_up=catching_up)}) AS staged"
+            f"_known AND _kind != {DELETE} AS is_there "
+            f"FROM ({self._staged()}) AS staged"
         )
         following = [f"leadInFrame({name}, 1) {beside} AS next{name}" for name in (*_CHANGE, "_known")]
         paired = (
@@ -301,7 +303,7 @@ class Objects:
         signs = f"arrayConcat(if({begins}, [toInt8(1)], []), if({ends}, [toInt8(-1)], []))"
         return f"SELECT *, arrayJoin({signs}) AS sign FROM ({paired})"
 
-    def _staged(self, *, catching_up: bool) -> str:
+    def _staged(self) -> str:
         """The changes of the slice, and the rows that they begin from, as changes that come before all others."""
         places = range(len(self.shape.columns))
         roots = ", ".join(self._roots())
@@ -325,18 +327,6 @@ class Objects:
             f"SELECT {self._stored('stood.')}, {own}, toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain "
             f"FROM {self.rows} AS stood FINAL WHERE {key('stood')} IN ({begun})",
         ]
-        if catching_up:
-            # A row that was copied after its key had changed stands under its new key already.
-            new = ", ".join(f"assumeNotNull(c{place}) AS new{place}" for _, place in named)
-            moved = f"SELECT {roots}, _chain, {new} FROM {staged} AND _moved LIMIT 1 BY {PLACE}"
-            on = " AND ".join(f"moved.new{place} = copied.{quoted(name)}" for name, place in named)
-            keys = ", ".join(f"assumeNotNull(c{place})" for _, place in named)
-            moved_to = f"SELECT {keys} FROM {staged} AND _moved"
-            copied = f"SELECT * FROM {self.rows} AS held FINAL WHERE {key('held')} IN ({moved_to})"
-            parts.append(
-                f"SELECT {self._stored('copied.')}, {roots}, toUInt8({COPIED}) AS _kind, {blank}, _chain "
-                f"FROM ({moved}) AS moved INNER JOIN ({copied}) AS copied ON {on}"
-            )
         return " UNION ALL ".join(parts)
 
     def _stored(self, prefix: str) -> str:

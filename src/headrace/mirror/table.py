@@ -114,7 +114,7 @@ class Table:
             await self._set_aside(rows, plan)
         if self.live:
             fill = pc.any(pc.greater(pc.list_value_length(rows["_unchanged"]), 0)).as_py()
-            await self._execute(objects.change(fill=fill, catching_up=False, verify=verify), slice_)
+            await self._execute(objects.change(fill=fill, verify=verify), slice_)
             await self._execute(objects.advance(), slice_)
             await self._clear_staging()
 
@@ -174,8 +174,7 @@ class Table:
         it is known which row a change began from. Repeating it changes nothing.
         """
         slice_ = {"after": self.stored.applied_batch, "upto": upto}
-        change = self.objects.change(fill=True, catching_up=True, verify=True)
-        await self._execute(change, {**slice_, **_seen_by(self.stored.snapshot)})
+        await self._execute(self.objects.catch_up(), {**slice_, **_seen_by(self.stored.snapshot)})
         await self._execute(self.objects.advance(), slice_)
         await self.save(applied_batch=upto)
 

@@ -8,7 +8,7 @@ same value on each side, and as unsettled when it never stood still.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -18,7 +18,7 @@ from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.capture.table_rows import SourceRows, open_rows
 from headrace.errors import Conflict
 from headrace.events.position import Position
-from headrace.mirror.comparison import MODULUS, Comparison, Key, source_column, source_hash
+from headrace.mirror.comparison import MODULUS, Comparison, Key, chunks, source_column, source_hash
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.feeding import in_pieces
@@ -183,9 +183,3 @@ async def open_two_sides(
             TwoSides(clickhouse=clickhouse, source=source, stored=stored, rows=rows, wait_max_s=wait_max_s),
             described,
         )
-
-
-def chunks(keys: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:
-    """The keys, so many at a time."""
-    for begin in range(0, len(keys), size):
-        yield keys[begin : begin + size]

@@ -47,8 +47,8 @@ class StoredMirror:
     `generation` numbers its copies: a resync makes the next one. `shape` is JSON, known to the mirror alone. The copy
     includes every commit up to `floor_lsn`, behind which changes count, and which is 0 while it is not known;
     `filenode` is the file that it reads. A table without a key is copied in one `snapshot`, as PostgreSQL writes it.
-    The change stream begins behind `since_batch`. Staged changes are applied up to `applied_batch`; a ready table is as
-    far as the watermark.
+    The change stream begins with `since_batch`, which is 0 as long as the table was not live. Staged changes are
+    applied up to `applied_batch`; a ready table is as far as the watermark.
     """
 
     name: str

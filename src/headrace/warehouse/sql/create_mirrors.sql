@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS headrace.mirrors (
     floor_lsn UInt64, -- the copy holds every commit below it; 0: not known yet
     filenode UInt64, -- the file that the copy reads
     snapshot String, -- the one in which a table without a key was copied
-    since_batch UInt64, -- the change stream begins behind it
+    since_batch UInt64, -- the change stream begins with it; 0: it was never live
     applied_batch UInt64, -- staged changes are applied up to it, while the table is not live
     problem String,
     stem String, -- the names of the tables behind it begin so
