@@ -95,12 +95,14 @@ class Arrival:
 
     async def _bring_over(self, table: Table) -> None:
         """Copy what is missing of a table and let it go live. What may pass by itself is tried again later."""
+        begun = False
         try:
             described = await describe_table(self._url, table.stored.oid)
             if described is None:
                 raise Unknown("It does not exist in PostgreSQL any more.")
             if table.stored.floor_lsn == 0 or described.filenode != table.stored.filenode:
                 await self._begin_copy(table, described)
+            begun = True
             await self._copy.run(table, described)
             await self._settle(table, described)
             await self._go_live(table)
@@ -110,6 +112,9 @@ class Arrival:
             log.warning("copy_waits", table=table.stored.full_name, reason=str(error))
         except Error as error:
             async with self._loader.lock:
+                if begun and table.stored.floor_lsn == 0:  # it became another one, whose statements are others
+                    log.warning("copy_begins_anew", table=table.stored.full_name, reason=str(error))
+                    return
                 await self._mirror.quarantine(table, " ".join(filter(None, (error.message, error.detail, error.hint))))
 
     async def _begin_copy(self, table: Table, described: SourceTable) -> None:
@@ -184,7 +189,7 @@ class Arrival:
         if end > table.stored.applied_batch + 1:
             await table.catch_up(end)
             return
-        # Where each batch has to be applied alone, as many may come meanwhile. Those that wait become fewer and larger.
+        # Where each batch has to be applied alone, as many may come meanwhile; a loader that waits makes fewer of them.
         async with loader.lock:
             until = clock() + HELD_UP_S
             while self._behind(table) and clock() < until:

@@ -6,6 +6,7 @@ distinct row once, with how often it is there.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,14 +83,14 @@ class KeylessObjects(Objects):
         source = f"SELECT *, {{upto:UInt64}} AS _at_batch FROM input('{escaped(self._staged_structure())}')"
         return f"{self._change(source, after, before, self._fits(), verify=verify)} FORMAT ArrowStream"
 
-    def catch_up(self) -> str:
+    def catch_up(self, *, fill: Collection[int]) -> str:
         # What the one snapshot of the copy saw is in the rows; the numbers of transactions wrap around.
         unseen = (
             "NOT (reinterpretAsInt32(toUInt32(_xid - {xmax:UInt32})) < 0 AND NOT has({running:Array(UInt32)}, _xid))"
         )
         return self._change_staged(unseen, verify=True)
 
-    def change(self, *, fill: bool, verify: bool) -> str:
+    def change(self, *, fill: Collection[int], verify: bool) -> str:
         return self._change_staged("1", verify=verify)
 
     def advance(self) -> str:

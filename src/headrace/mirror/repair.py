@@ -4,7 +4,8 @@ For each part a floor L is taken: every snapshot from then on sees all commits u
 PostgreSQL, and written once the mirror has everything that the read could see, between two batches. Their version is
 that of rows that were copied at L: above every change up to L, below every later one. So what was wrong is replaced,
 and a change that the read did not see, or saw before the stream brought it, still has the last word. A row that is gone
-in PostgreSQL gets a tombstone, one version lower.
+in PostgreSQL gets a tombstone, one version lower. An update that comes between and leaves out a large value (TOAST)
+takes over what was wrong; so `headrace mirror verify` looks at the repaired rows once more.
 
 From another process this could not be done: a batch takes the images before its changes from the rows, and a row that
 changes between two attempts to load one batch would give it images of both.

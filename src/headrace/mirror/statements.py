@@ -6,7 +6,7 @@ can clash with a name of ours; the tables that people read have the application'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -199,14 +199,18 @@ class Objects:
             f"FROM input('{escaped(self._staged_structure())}') WHERE NOT ({self._fits()}) FORMAT ArrowStream"
         )
 
-    def catch_up(self) -> str:
-        """Computes the changes of a slice that was staged while the table was copied, those that are missing."""
-        return self.change(fill=True, verify=True)
+    def left_out(self) -> str:
+        """The places of the columns whose values some change of a slice left out."""
+        return f"SELECT DISTINCT arrayJoin(_unchanged) FROM {self.staging} WHERE {IN_SLICE}"
 
-    def change(self, *, fill: bool, verify: bool) -> str:
+    def catch_up(self, *, fill: Collection[int]) -> str:
+        """Computes the changes of a slice that was staged while the table was copied, those that are missing."""
+        return self.change(fill=fill, verify=True)
+
+    def change(self, *, fill: Collection[int], verify: bool) -> str:
         """Computes the changes of a slice of staged batches: each with the image before it and the one after it.
 
-        `fill`: some values were left out and are taken from the image before.
+        `fill`: the places of the columns whose values were left out somewhere; there the image before has them.
         """
         values = ", ".join(f"c{place}" for place in range(len(self.shape.columns)))
         operation = (
@@ -269,7 +273,7 @@ class Objects:
 
     # parts
 
-    def _images(self, *, fill: bool) -> str:
+    def _images(self, *, fill: Collection[int]) -> str:
         """One row for each image of each change: its sign and values, its change, and the next change of its row.
 
         What a row is after a change is also the image before the next one. So the next change is brought to the values,
@@ -280,14 +284,14 @@ class Objects:
         ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}"
         so_far = f"OVER ({ordered} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         beside = f"OVER ({ordered} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
-        fillable = [place for place in places if place not in self.shape.key_places and fill]
+        fillable = set(fill) - set(self.shape.key_places)
         values = [
             f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}), {_present(place)}) {so_far}.1 AS c{place}"
             if place in fillable
             else f"staged.c{place} AS c{place}"
             for place in places
         ]
-        known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in fillable) or "1"
+        known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in sorted(fillable)) or "1"
         filled = (
             f"SELECT {', '.join([*values, *self._roots(), '_chain', *_CHANGE])}, {known} AS _known, "
             f"_known AND _kind != {DELETE} AS is_there "

@@ -113,7 +113,7 @@ class Table:
         if written < rows.num_rows:
             await self._set_aside(rows, plan)
         if self.live:
-            fill = pc.any(pc.greater(pc.list_value_length(rows["_unchanged"]), 0)).as_py()
+            fill = pc.list_flatten(rows["_unchanged"]).unique().to_pylist()
             await self._execute(objects.change(fill=fill, verify=verify), slice_)
             await self._execute(objects.advance(), slice_)
             await self._clear_staging()
@@ -174,7 +174,8 @@ class Table:
         it is known which row a change began from. Repeating it changes nothing.
         """
         slice_ = {"after": self.stored.applied_batch, "upto": upto}
-        await self._execute(self.objects.catch_up(), {**slice_, **_seen_by(self.stored.snapshot)})
+        fill = [place for (place,) in await self._clickhouse.rows(self.objects.left_out(), slice_)]
+        await self._execute(self.objects.catch_up(fill=fill), {**slice_, **_seen_by(self.stored.snapshot)})
         await self._execute(self.objects.advance(), slice_)
         await self.save(applied_batch=upto)
 
