@@ -13,7 +13,7 @@ from headrace.capture.table_copy import copy_range
 from headrace.events.position import Position
 from headrace.mirror.column_type import SETTINGS
 from headrace.mirror.shape import shape_of
-from headrace.mirror.statements import quoted
+from headrace.mirror.staged import quoted
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.mirrors import READY, StoredMirror

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.mirror.shape import Column, Shape
-from headrace.mirror.statements import DELETE, IN_SLICE, PLACE, Objects, escaped, quoted
+from headrace.mirror.staged import DELETE, IN_SLICE, PLACE, escaped, quoted
+from headrace.mirror.statements import Objects
 
 MODULUS: Final = 1 << 64
 Key = tuple[str, ...]

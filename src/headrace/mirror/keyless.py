@@ -10,21 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.mirror.statements import (
-    BOOKKEEPING,
-    DELETE,
-    IN_SLICE,
-    INSERT,
-    PLACE,
-    STAGED,
-    STORAGE,
-    Objects,
-    copied_version,
-    escaped,
-    names_of,
-    quoted,
-    version,
-)
+from headrace.mirror.staged import DELETE, IN_SLICE, INSERT, PLACE, STAGED, escaped, quoted
+from headrace.mirror.statements import BOOKKEEPING, STORAGE, Objects, copied_version, names_of, version
 
 _TIMES: Final = "ARRAY JOIN range(toUInt64(greatest(_count, 0))) AS _nth"
 _COUNTED: Final = "_hash UInt128, _count Int64, _version UInt128"

@@ -14,7 +14,7 @@ from headrace.mirror.evolve import CannotFollow, evolve
 from headrace.mirror.layout import next_shape
 from headrace.mirror.prepare import has_incomplete_inserts
 from headrace.mirror.shape import mirrored_name
-from headrace.mirror.statements import quoted
+from headrace.mirror.staged import quoted
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
 from headrace.telemetry import logger

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.bus.batch import Changes
-from headrace.mirror.statements import DELETE, INSERT, UPDATE
+from headrace.mirror.staged import DELETE, INSERT, UPDATE
 
 _TAKEN = ("_kind", "_lsn", "_ordinal", "_xid", "_committed_at", "_unchanged")
 Key = tuple[bytes | None, ...]
 
 
 def prepare(changes: Changes, key_places: Sequence[int]) -> pa.Table:
-    """The columns of `statements.STAGED`, then `c<n>` for each column and `root<n>` for each column of the key.
+    """The columns of `staged.STAGED`, then `c<n>` for each column and `root<n>` for each column of the key.
 
     Without a key: `o<n>` of the old row instead of roots.
     """

@@ -1,8 +1,4 @@
-"""The ClickHouse statements of one mirrored table. Text in, text out: nothing here runs one.
-
-Column n of the table is called `c<n>` in what travels and in the staging table, so that no name of the application's
-can clash with a name of ours; the tables that people read have the application's names.
-"""
+"""The ClickHouse statements of one mirrored table. Text in, text out: nothing here runs one."""
 
 from __future__ import annotations
 
@@ -11,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.mirror.evolve import Evolution
+from headrace.mirror.images import select_images
 from headrace.mirror.shape import Column, Shape
+from headrace.mirror.staged import IN_SLICE, PLACE, STAGED, escaped, quoted
 
 # A part up to 64 MiB is one file: two for each column cost a batch more than its rows do.
 STORAGE: Final = (
@@ -23,13 +21,7 @@ STORAGE: Final = (
 LOOKED_UP: Final = "index_granularity = 2048"
 LOADING: Final = {"optimize_on_insert": 0}
 """Versions of a row are told apart by FINAL and by merges; the insert need not do it as well."""
-PLACE: Final = "_lsn, _ordinal"
-IN_SLICE: Final = "_batch > {after:UInt64} AND _batch <= {upto:UInt64}"
-INSERT, UPDATE, DELETE = (ord(kind) for kind in "IUD")
-# A row that changes begin from, as a change that comes before them.
-STOOD: Final = 0
 _ALWAYS: Final = ("1", "true")
-_CHANGE: Final = ("_kind", "_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at", "_moved")
 BOOKKEEPING: Final = (
     ("_operation", "LowCardinality(String)"),
     ("_sign", "Int8"),
@@ -38,17 +30,6 @@ BOOKKEEPING: Final = (
     ("_batch", "UInt64"),
     ("_xid", "UInt32"),
     ("_committed_at", "DateTime64(6, 'UTC')"),
-)
-# What every staged change says beside its values; `prepare` makes these columns.
-STAGED: Final = (
-    ("_kind", "UInt8"),
-    ("_lsn", "UInt64"),
-    ("_ordinal", "UInt32"),
-    ("_xid", "UInt32"),
-    ("_committed_at", "DateTime64(6, 'UTC')"),
-    ("_unchanged", "Array(UInt16)"),
-    ("_moved", "UInt8"),
-    ("_chain", "UInt32"),
 )
 
 
@@ -213,19 +194,11 @@ class Objects:
         `fill`: the places of the columns whose values were left out somewhere; there the image before has them.
         """
         values = ", ".join(f"c{place}" for place in range(len(self.shape.columns)))
-        operation = (
-            f"multiIf(sign < 0, if(next_kind = {DELETE} OR next_moved, 'delete', 'update_before'), "
-            f"_kind = {INSERT} OR NOT was_there OR _moved, 'insert', 'update_after')"
-        )
-        # The image before a change stands with the change that left it behind.
-        lsn, ordinal, *others = (
-            f"if(sign < 0, next{name}, {name})" for name in ("_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at")
-        )
-        missing = f" WHERE {self._missing(place=f'{lsn}, {ordinal}', sign='sign')}" if verify else ""
+        missing = f" WHERE {self._missing(place='lsn, ordinal', sign='sign')}" if verify else ""
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
-            f"SELECT {values}, {operation}, sign, {lsn}, {ordinal}, {', '.join(others)} "
-            f"FROM ({self._images(fill=fill)}){missing}"
+            f"SELECT {values}, operation, sign, lsn, ordinal, at_batch, xid, committed_at "
+            f"FROM ({select_images(self.shape, self.staging, self.rows, fill=fill)}){missing}"
         )
 
     def advance(self) -> str:
@@ -273,73 +246,6 @@ class Objects:
 
     # parts
 
-    def _images(self, *, fill: Collection[int]) -> str:
-        """One row for each image of each change: its sign and values, its change, and the next change of its row.
-
-        What a row is after a change is also the image before the next one. So the next change is brought to the values,
-        which are many, and no value moves. Of a change whose left-out values nobody knows no image can be made: a later
-        change of the row has them.
-        """
-        places = range(len(self.shape.columns))
-        ordered = f"PARTITION BY {', '.join(self._roots())}, _chain ORDER BY {PLACE}"
-        so_far = f"OVER ({ordered} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-        beside = f"OVER ({ordered} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
-        fillable = set(fill) - set(self.shape.key_places)
-        values = [
-            f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}), {_present(place)}) {so_far}.1 AS c{place}"
-            if place in fillable
-            else f"staged.c{place} AS c{place}"
-            for place in places
-        ]
-        known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in sorted(fillable)) or "1"
-        filled = (
-            f"SELECT {', '.join([*values, *self._roots(), '_chain', *_CHANGE])}, {known} AS _known, "
-            f"_known AND _kind != {DELETE} AS is_there "
-            f"FROM ({self._staged()}) AS staged"
-        )
-        following = [f"leadInFrame({name}, 1) {beside} AS next{name}" for name in (*_CHANGE, "_known")]
-        paired = (
-            f"SELECT {', '.join([*(f'c{place}' for place in places), *_CHANGE, *following])}, _known, is_there, "
-            f"lagInFrame(is_there, 1) {beside} AS was_there FROM ({filled})"
-        )
-        begins = f"_known AND _kind IN ({INSERT}, {UPDATE})"
-        ends = f"is_there AND (next_kind = {DELETE} OR (next_kind = {UPDATE} AND next_known))"
-        signs = f"arrayConcat(if({begins}, [toInt8(1)], []), if({ends}, [toInt8(-1)], []))"
-        return f"SELECT *, arrayJoin({signs}) AS sign FROM ({paired})"
-
-    def _staged(self) -> str:
-        """The changes of the slice, and the rows that they begin from, as changes that come before all others."""
-        places = range(len(self.shape.columns))
-        roots = ", ".join(self._roots())
-        named = list(zip(self.shape.key, self.shape.key_places, strict=True))
-        staged = f"{self.staging} WHERE {IN_SLICE}"
-        values = ", ".join(f"c{place}" for place in places)
-        listed = f"{values}, {roots}, _kind, {PLACE}, _at_batch, _xid, _committed_at, _unchanged, _moved, _chain"
-        blank = (
-            "toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, toUInt32(0) AS _xid, "
-            "toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, toUInt8(0) AS _moved"
-        )
-
-        def key(table: str) -> str:
-            return f"({', '.join(f'{table}.{quoted(name)}' for name in self.shape.key)})"
-
-        # Columns are qualified: an alias of ours must not be taken for one of theirs.
-        own = ", ".join(f"stood.{quoted(name)} AS root{place}" for name, place in named)
-        begun = f"SELECT {roots} FROM {staged} AND _kind != {INSERT} AND _chain = 0"
-        parts = [
-            f"SELECT {listed} FROM (SELECT *, _batch AS _at_batch FROM {staged} LIMIT 1 BY {PLACE})",
-            f"SELECT {self._stored('stood.')}, {own}, toUInt8({STOOD}) AS _kind, {blank}, toUInt32(0) AS _chain "
-            f"FROM {self.rows} AS stood FINAL WHERE {key('stood')} IN ({begun})",
-        ]
-        return " UNION ALL ".join(parts)
-
-    def _stored(self, prefix: str) -> str:
-        """The columns of the rows with the names and types of the staging table."""
-        return ", ".join(
-            f"CAST({prefix}{quoted(column.name)}, '{escaped(column.declared(key=False))}') AS c{place}"
-            for place, column in enumerate(self.shape.columns)
-        )
-
     def _reason(self) -> str:
         """Which column cannot hold its value, in words."""
         cases = [
@@ -353,9 +259,6 @@ class Objects:
         """The values as they came, by the names of their columns."""
         pairs = (f"'{escaped(column.name)}', c{place}" for place, column in enumerate(self.shape.columns))
         return f"map({', '.join(pairs)})"
-
-    def _roots(self) -> list[str]:
-        return [f"root{place}" for place in self.shape.key_places]
 
     def _missing(self, *, place: str = PLACE, sign: str = "toInt8(1)") -> str:
         return f"({place}, {sign}) NOT IN (SELECT _lsn, _ordinal, _sign FROM {self.changes} WHERE {IN_SLICE})"
@@ -393,21 +296,8 @@ def copied_version(floor_lsn: int) -> int:
     return ((floor_lsn + 1) << 64) - 1
 
 
-def _present(place: int) -> str:
-    return f"NOT has(_unchanged, {place})"
-
-
 def version(lsn: str, ordinal: str) -> str:
     return f"bitOr(bitShiftLeft(toUInt128({lsn}), 64), toUInt128({ordinal}))"
-
-
-def quoted(name: str) -> str:
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def escaped(text: str) -> str:
-    """For the inside of a string literal."""
-    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def names_of(columns: Sequence[tuple[str, str]]) -> str:

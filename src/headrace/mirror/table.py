@@ -22,7 +22,8 @@ from headrace.mirror.evolve import Evolution
 from headrace.mirror.keyless import KeylessObjects
 from headrace.mirror.prepare import prepare
 from headrace.mirror.shape import Shape
-from headrace.mirror.statements import DELETE, IN_SLICE, INSERT, LOADING, UPDATE, Objects, copied_version
+from headrace.mirror.staged import DELETE, IN_SLICE, INSERT, UPDATE
+from headrace.mirror.statements import LOADING, Objects, copied_version
 from headrace.telemetry import logger
 from headrace.warehouse.client import DURABLE, ClickHouse, ClickHouseSettings
 from headrace.warehouse.feeding import in_pieces

@@ -13,7 +13,7 @@ from headrace.capture.source_tables import describe_table
 from headrace.capture.table_copy import Rewritten
 from headrace.mirror.copy import Copy
 from headrace.mirror.doubt import Doubt
-from headrace.mirror.statements import UPDATE
+from headrace.mirror.staged import UPDATE
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
 from headrace.warehouse.mirrors import COPYING
