@@ -14,7 +14,7 @@ import socket
 import time
 from dataclasses import dataclass
 from struct import Struct
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import psycopg
 from psycopg import pq
@@ -36,7 +36,8 @@ KEEPALIVES = {
 }
 _SETTINGS = {**SESSION, "client_min_messages": "warning"}  # a warning can say that changes are left out
 _HEAD = Struct(">cI")
-_HEALS_BY_WAITING = ("08", "53", "57", "58030")  # connection, resources, operator intervention, I/O error
+# The connection; disk, memory or connections used up, but not a configured limit (53400); an operator; I/O errors.
+_HEALS_BY_WAITING = ("08", "531", "532", "533", "57", "58030")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def refused_sqlstate(error: psycopg.OperationalError) -> str:
     return next((sqlstate for words, sqlstate in _REFUSALS.items() if words in text), "")
 
 
-def raise_server_error(sqlstate: str, message: str) -> None:
+def raise_server_error(sqlstate: str, message: str) -> NoReturn:
     """Raise what an error from the server means: Lost when waiting helps, Refused otherwise."""
     if sqlstate.startswith(_HEALS_BY_WAITING):
         raise Lost(message)

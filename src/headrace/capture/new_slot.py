@@ -11,10 +11,8 @@ from typing import NamedTuple
 from psycopg import pq
 from psycopg.pq.abc import PGresult
 
-from headrace.capture.connection import Lost, Refused, SlotAddress, connect_replication
+from headrace.capture.connection import Lost, SlotAddress, connect_replication, raise_server_error
 from headrace.events.position import Position
-
-_GOES_AWAY = (b"08", b"57")  # the connection, or the server: what follows is tried again
 
 
 class NewSlot(NamedTuple):
@@ -45,6 +43,6 @@ def _checked(result: PGresult) -> PGresult:
     if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
         return result
     sqlstate, message = result.error_field(pq.DiagnosticField.SQLSTATE), result.get_error_message().strip()
-    if not sqlstate or sqlstate.startswith(_GOES_AWAY):  # without a code it is libpq that says so
-        raise Lost(message)
-    raise Refused(sqlstate.decode(), message)
+    if sqlstate:
+        raise_server_error(sqlstate.decode(), message)
+    raise Lost(message)  # without a code it is libpq that says so
