@@ -56,7 +56,7 @@ def read_changes(
     if protection is not None:
         definition, images = protection.definition, protection.apply(images)
     count, none = len(which), pa.nulls(len(which), pa.binary())
-    new, unchanged = _fill(images)
+    new, unchanged = _fill(definition, images)
     columns = {
         "_kind": pa.repeat(pa.scalar(form.kind, pa.uint8()), count),
         "_lsn": from_numpy(placed.lsns[which].astype(np.uint64), pa.uint64()),
@@ -81,17 +81,20 @@ def read_changes(
     )
 
 
-def _fill(images: Images) -> tuple[list[pa.BinaryArray], dict[int, Flags]]:
-    """The new values, with unchanged ones out of whole old rows; and those left without a value, by column."""
+def _fill(definition: Definition, images: Images) -> tuple[list[pa.BinaryArray], dict[int, Flags]]:
+    """The new values, with unchanged ones out of the old rows; and those left without a value, by column.
+
+    An old row can be a key alone: when the key changed, or has a large value, which is left out of the new row then.
+    """
     new, unchanged = [column.values for column in images.new], dict[int, Flags]()
     for index, column in enumerate(images.new):
         if column.unchanged is None:
             continue
         unchanged[index] = column.unchanged
         if images.old:
-            filled = pa.array(column.unchanged & images.old_whole)
-            new[index] = pc.if_else(filled, images.old[index].values, column.values)
-            unchanged[index] = column.unchanged & ~images.old_whole
+            known = images.old_whole | definition.columns[index].key
+            new[index] = pc.if_else(pa.array(column.unchanged & known), images.old[index].values, column.values)
+            unchanged[index] = column.unchanged & ~known
     return new, unchanged
 
 

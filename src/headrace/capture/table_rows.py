@@ -165,6 +165,8 @@ class SourceRows:
             psycopg.errors.UndefinedTable,
             psycopg.errors.UndefinedColumn,
             psycopg.errors.UndefinedFunction,
+            psycopg.DataError,  # a key that its column cannot read, whose type is another one now
+            psycopg.IntegrityError,
         ) as error:
             raise Conflict(
                 f"{self._table.full_name} changed while it was read.", str(error), "Repeat it from the start."

@@ -17,7 +17,7 @@ from headrace.errors import Conflict, Error, Unavailable, Unknown
 from headrace.mirror.copy import Copy
 from headrace.mirror.doubt import Doubt
 from headrace.mirror.layout import is_append_only, next_shape
-from headrace.mirror.mirror import Mirror
+from headrace.mirror.mirror import INCOMPLETE, Mirror
 from headrace.mirror.obstacles import refuse_obstacles
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
@@ -142,6 +142,8 @@ class Arrival:
         await publish(self._url, self._publication, [table.stored.oid], appends=appends, where=wanted.where)
         await stream_floor(self._url)
         async with self._loader.lock:
+            if wanted.where and await table.has_incomplete_inserts(self._loader.watermark.batch):
+                raise Rewritten(INCOMPLETE)
             # Lower than it could be: the changes that count are those of whole batches, for only of a batch is it known
             # which row each change began from. What a copied row holds of them already is applied once more.
             await table.save(floor_lsn=max(1, watermark.position.lsn - 1))

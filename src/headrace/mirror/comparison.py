@@ -1,4 +1,4 @@
-"""The SQL that compares a mirrored table with its source. Text in, text out: nothing here runs one.
+"""The SQL that finds rows by their keys, and compares a mirrored table with its source. Text in, text out.
 
 A row's hash is the same on both sides: the first 64 bits of the MD5 of the canonical texts of its columns, each with
 its length before it, so that no two rows have one text by accident. Sums of hashes do not depend on an order, and
@@ -145,47 +145,48 @@ class Comparison:
             "FORMAT JSONCompactEachRow"
         )
 
-    def doubtful(self, after: Key | None, rows_max: int) -> str:
-        """Keys behind `after` at which left-out values of a slice's changes, which were taken from copied rows, may be
-        wrong or missing.
+    def doubtful_keys(self, after: Key | None, rows_max: int) -> str:
+        """Keys behind `after`, in order, to which a change of a slice that left values out brought a row by a change of
+        its key, or at which no row was ever held.
         """
-        own = ", ".join(quoted(column.name) for column in self.key)
         names = ", ".join(f"held.{quoted(column.name)}" for column in self.key)
-        changed = f"SELECT {own}, max(_moved) AS _moved FROM ({self._left_out('c')}) GROUP BY {own}"
-        known = f"SELECT {names} FROM {self.objects.rows} AS held WHERE ({names}) IN (SELECT {own} FROM changed)"
+        keys = self._numbered("k")
+        changed = f"SELECT {keys}, max(staged_moved) AS moved FROM ({self._left_out('c')}) GROUP BY {keys}"
+        known = f"SELECT {names} FROM {self.objects.rows} AS held WHERE ({names}) IN (SELECT {keys} FROM changed)"
         return (
-            f"WITH changed AS ({changed}) SELECT {', '.join(self._texts())} FROM changed AS held "
-            f"WHERE (held._moved OR ({names}) NOT IN ({known})) AND {self.between(after, None)} "
-            f"ORDER BY {names} LIMIT {rows_max}"
+            f"WITH changed AS ({changed}) SELECT {', '.join(self._texts())} FROM (SELECT {self._as_named()} "
+            f"FROM (SELECT {keys} FROM changed WHERE moved OR ({keys}) NOT IN ({known})) AS staged) AS held "
+            f"WHERE {self.between(after, None)} ORDER BY {names} LIMIT {rows_max}"
         )
 
-    def moves(self, changes_max: int) -> str:
+    def moved_keys(self, changes_max: int) -> str:
         """The changes of a slice that gave rows another key and left values out, in order. Two rows for each: the key
         that the row had before its batch, and its new key.
         """
         sides = " UNION ALL ".join(
-            f"SELECT *, {side} AS _side FROM ({self._left_out(prefix)}) WHERE _moved"
-            for side, prefix in enumerate(("root", "c"))
+            f"SELECT {self._as_named()}, {PLACE}, {sign} AS _sign FROM ({self._left_out(prefix)}) AS staged "
+            "WHERE staged_moved"
+            for sign, prefix in ((-1, "root"), (1, "c"))
         )
         return (
             f"SELECT {', '.join(self._texts())} FROM ({sides}) AS held "
-            f"ORDER BY {PLACE}, _side LIMIT 1 BY {PLACE}, _side LIMIT {2 * changes_max}"
+            f"ORDER BY {PLACE}, _sign LIMIT 1 BY {PLACE}, _sign LIMIT {2 * changes_max}"
         )
 
     def _left_out(self, prefix: str) -> str:
-        """The staged changes of a slice that left values out: their place, whether they moved, and one of their keys.
+        """The staged changes of a slice that left values out: one of their keys as `k<n>`, whether they moved, where.
 
         Of a row that began in its batch, and has a chain, all values are known there.
         """
-        # Columns are qualified: an alias of ours must not be taken for one of theirs.
-        key = ", ".join(
-            f"assumeNotNull(staged.{prefix}{place}) AS {quoted(column.name)}"
-            for place, column in zip(self.shape.key_places, self.key, strict=True)
-        )
+        key = ", ".join(f"assumeNotNull({prefix}{at}) AS k{place}" for place, at in enumerate(self.shape.key_places))
         return (
-            f"SELECT {PLACE}, _moved, {key} FROM {self.objects.staging} AS staged "
+            f"SELECT {key}, _moved AS staged_moved, {PLACE} FROM {self.objects.staging} "
             f"WHERE {IN_SLICE} AND notEmpty(_unchanged) AND _kind != {DELETE} AND _chain = 0"
         )
+
+    def _as_named(self) -> str:
+        # Qualified: a column of the application's can be called like one of ours.
+        return ", ".join(f"staged.k{place} AS {quoted(column.name)}" for place, column in enumerate(self.key))
 
     # by way of a table of what the source listed
 

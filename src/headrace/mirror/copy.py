@@ -1,4 +1,4 @@
-"""Copy: the rows that a table has before its changes are followed, range by range, and then what was staged meanwhile.
+"""Copy: the rows that a table has before its changes are followed, range by range; and those again that are in doubt.
 
 No range shares a snapshot with another, and none needs the one before: what was brought over is written down, and a
 restart goes on with the rest (decision 12).
@@ -19,7 +19,7 @@ from headrace.capture.table_copy import Rewritten, copy_range, export_snapshot
 from headrace.capture.table_rows import open_rows
 from headrace.errors import Conflict
 from headrace.mirror.column_type import SETTINGS
-from headrace.mirror.comparison import comparable_by_key, source_hash
+from headrace.mirror.comparison import Key, chunks, comparable_by_key, source_hash
 from headrace.mirror.doubt import Doubt
 from headrace.mirror.statements import LOADING
 from headrace.mirror.table import Table
@@ -33,6 +33,8 @@ RANGE_PAGES = 16_384
 """Pages of one range: 128 MiB, a few seconds or less. Its rows make one part or two, which saves merging them."""
 # Ranges are parsed side by side already: parsing one in parallel as well costs more than it gains.
 _PARSING = {"input_format_parallel_parsing": 0}
+KEYS_AT_ONCE = 100
+"""Rows that are read by their keys are held in memory, and have large values."""
 LIMITED_RANGE_S = 20
 """With a limit of bytes a second, a range is no larger than what may be read in this time."""
 _PAGE_BYTES = 8192
@@ -89,30 +91,40 @@ class Copy:
         """Read the rows that are in doubt by their keys, as rows copied at a new floor; how many keys. Changes up to
         `table.stored.applied_batch` are applied, and none while this goes on. `lock` is the loader's.
 
-        Raises Rewritten when the copy must begin anew; a retry reads again what is in doubt then.
+        Raises Conflict when no row can be found by its key, and Rewritten when the copy must begin anew. A retry with
+        another `doubt` reads again what is in doubt then.
         """
-        found, objects, shape = 0, table.objects, table.shape
-        columns = [column.name for column in shape.columns]
-        async for keys in doubt.found():
-            if not comparable_by_key(shape):
-                await table.save(floor_lsn=0)
-                raise Rewritten(f"{described.full_name} changed while it was copied, and its keys find no rows.")
-            floor_lsn = await stream_floor(self._postgres_url)
-            try:
-                async with open_rows(
-                    self._postgres_url, described, shape.key, source_hash(shape), where=shape.where
-                ) as rows:
-                    copied = await rows.copy_by_key(keys, columns, self._personal)
-            except Conflict as error:
-                raise Rewritten(error.message, error.detail, error.hint) from error
-            async with lock:
-                if table.stored.floor_lsn == 0 or table.objects != objects:
-                    raise Rewritten(f"{described.full_name} changed while its rows were read again.")
-                await table.put_copied(keys, copied, floor_lsn)
-            found += len(keys)
+        found = 0
+        async with aclosing(doubt.found()) as pages:
+            async for keys in pages:
+                if not comparable_by_key(table.shape):
+                    raise Conflict(
+                        "Rows changed while they were copied, and cannot be read again by a key of such a type.",
+                        "Their changes leave large values out.",
+                        "ALTER TABLE … REPLICA IDENTITY FULL, and no value is left out.",
+                    )
+                try:
+                    await self._read_keys(table, described, keys, lock)
+                except Conflict as error:
+                    async with lock:
+                        await table.save(floor_lsn=0)
+                    raise Rewritten(error.message, error.detail, error.hint) from error
+                found += len(keys)
         if found:
             log.info("rows_read_again", table=described.full_name, keys=found)
         return found
+
+    async def _read_keys(self, table: Table, described: SourceTable, keys: Sequence[Key], lock: asyncio.Lock) -> None:
+        objects, shape = table.objects, table.shape
+        columns = [column.name for column in shape.columns]
+        floor_lsn = await stream_floor(self._postgres_url)
+        async with open_rows(self._postgres_url, described, shape.key, source_hash(shape), where=shape.where) as rows:
+            for some in chunks(keys, KEYS_AT_ONCE):
+                copied = await rows.copy_by_key(some, columns, self._personal)
+                async with lock:
+                    if table.stored.floor_lsn == 0 or table.objects != objects:
+                        raise Conflict(f"{described.full_name} changed while its rows were read again.")
+                    await table.put_copied(some, copied, floor_lsn)
 
     async def _copy_missing(self, table: Table, described: SourceTable, exported: str | None) -> None:
         done = [] if exported else await read_ranges(self._clickhouse, self._source, table.stored)

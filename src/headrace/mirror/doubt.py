@@ -14,15 +14,13 @@ that was read again, which are few, and soon none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from headrace.mirror.comparison import Comparison, Key, chunks
+from headrace.mirror.comparison import Comparison, Key
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
 
-KEYS_AT_ONCE: Final = 1000
-"""Their rows are held in memory, and have large values."""
 KEYS_MAX: Final = 100_000
 """Keys of one query. When there are more, it is forgotten which were read, and any row counts as one of them."""
 
@@ -38,27 +36,27 @@ class Doubt:
         self._after = 0
         self._read: set[Key] | None = None
 
-    async def found(self) -> AsyncIterator[Sequence[Key]]:
-        """The keys in doubt, so many at a time, all of which must be read again. When there are none, the rows are
-        right, and stay so.
+    async def found(self) -> AsyncGenerator[Sequence[Key], None]:
+        """The keys in doubt, page by page, all of which must be read again. When there are none, the rows are right,
+        and stay so.
         """
         slice_ = {"after": self._after, "upto": self._table.stored.applied_batch}
         read: set[Key] | None = set()
         async for page in self._pages(slice_):
             read = read | set(page) if read is not None and len(page) < KEYS_MAX else None
-            for keys in chunks(page, KEYS_AT_ONCE):
-                yield keys
+            yield page
         self._after, self._read = slice_["upto"], read
 
     async def _pages(self, slice_: Mapping[str, int]) -> AsyncIterator[Sequence[Key]]:
         comparison = Comparison(self._table.objects)
         if self._read is not None:
-            sides = await self._ask(comparison.moves(KEYS_MAX), slice_)
+            sides = await self._ask(comparison.moved_keys(KEYS_MAX), slice_)
             if len(sides) < 2 * KEYS_MAX:
-                yield list(_moved_on(self._read, sides))
+                if moved_on := list(_moved_on(self._read, sides)):
+                    yield moved_on
                 return
         after: Key | None = None
-        while page := await self._ask(comparison.doubtful(after, KEYS_MAX), slice_):
+        while page := await self._ask(comparison.doubtful_keys(after, KEYS_MAX), slice_):
             yield page
             after = page[-1]
 

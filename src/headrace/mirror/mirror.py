@@ -35,7 +35,7 @@ from headrace.warehouse.watermark import read_watermark
 log = logger(__name__)
 
 
-_INCOMPLETE = (
+INCOMPLETE = (
     "A row came to meet its condition by an update, and the log lacks values that did not change. "
     "ALTER TABLE … REPLICA IDENTITY FULL puts them there."
 )
@@ -190,9 +190,9 @@ class Mirror:
             return
         if table.stored.state != QUARANTINED and not table.shape.fits(changes.definition):
             await self._evolve(table, changes.definition)
-        floor_lsn = table.stored.floor_lsn  # what is below it is copied, and 0: what comes now will be
+        floor_lsn = table.stored.floor_lsn  # what is below it is copied; 0: its copy looks after that itself
         if table.shape.where and floor_lsn and has_incomplete_inserts(changes, floor_lsn):
-            await self.quarantine(table, _INCOMPLETE)
+            await self.quarantine(table, INCOMPLETE)
             return
         try:
             await table.load(plan, changes, verify=verify)

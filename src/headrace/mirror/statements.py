@@ -9,7 +9,7 @@ from typing import Final
 from headrace.mirror.evolve import Evolution
 from headrace.mirror.images import select_images
 from headrace.mirror.shape import Column, Shape
-from headrace.mirror.staged import IN_SLICE, PLACE, STAGED, escaped, quoted
+from headrace.mirror.staged import IN_SLICE, INSERT, PLACE, STAGED, escaped, quoted
 
 # A part up to 64 MiB is one file: two for each column cost a batch more than its rows do.
 STORAGE: Final = (
@@ -183,6 +183,10 @@ class Objects:
     def left_out(self) -> str:
         """The places of the columns whose values some change of a slice left out."""
         return f"SELECT DISTINCT arrayJoin(_unchanged) FROM {self.staging} WHERE {IN_SLICE}"
+
+    def incomplete_inserts(self) -> str:
+        """How many inserts of a slice came without values; see `prepare`."""
+        return f"SELECT count() FROM {self.staging} WHERE {IN_SLICE} AND _kind = {INSERT} AND notEmpty(_unchanged)"
 
     def catch_up(self, *, fill: Collection[int]) -> str:
         """Computes the changes of a slice that was staged while the table was copied, those that are missing."""

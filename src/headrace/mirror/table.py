@@ -159,6 +159,12 @@ class Table:
         tombstones = Comparison(self.objects).tombstones(copied_version(floor_lsn) - 1)
         await self._insert_bytes(tombstones, listed_keys(keys).encode())
 
+    async def has_incomplete_inserts(self, upto: int) -> bool:
+        """Whether inserts that are staged and not applied lack values; see `prepare`."""
+        slice_ = {"after": self.stored.applied_batch, "upto": upto}
+        ((count,),) = await self._clickhouse.rows(self.objects.incomplete_inserts(), slice_)
+        return bool(count)
+
     async def slice_end(self, upto: int) -> int:
         """The batch that `catch_up` can go to next: as many whole batches as fit, but at least one. One in which a key
         changed is a slice of its own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import psycopg
+from support.mirror_proof import log_end
 from support.mirror_side import MirrorSide
 from support.waiting import until
 
@@ -132,3 +134,26 @@ async def test_a_filtered_table_that_is_renamed_is_not_shown_whole(side: MirrorS
     side.start()
     await until(stopped)
     assert await side.clickhouse.rows("SELECT count() FROM u WHERE tenant <> 1") == [(0,)]
+
+
+async def test_a_row_that_comes_in_without_its_large_value_while_a_copy_begins_is_copied_with_it(
+    side: MirrorSide,
+) -> None:
+    """A transaction that writes holds up the floor of the copy; changes that come by then are applied over it."""
+    await side.run(MADE + 'ALTER TABLE t ALTER "100%" SET STORAGE EXTERNAL')
+    await side.run("INSERT INTO t VALUES (1, 9000, repeat('x', 9000))")
+    choose(side, "tenant = 1")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    async with await psycopg.AsyncConnection.connect(side.url) as holder:
+        await holder.execute("CREATE TABLE holds_up ()")
+        await side.mirrored.ask("resync", ["public.t"])
+
+        async def begun() -> bool:
+            return (await side.mirrored.states())["public.t"].generation == 2
+
+        await until(begun)
+        await side.run("UPDATE t SET tenant = 2 WHERE id = 9000; UPDATE t SET tenant = 1 WHERE id = 9000")
+        await side.mirrored.wait_for(await log_end(side.url))
+    await side.mirrored.wait_until_ready()
+    await assert_chosen(side, "tenant = 1")

@@ -11,6 +11,7 @@ from support.mirror_side import MirrorSide
 from headrace.capture.personal import Personal
 from headrace.capture.source_tables import describe_table
 from headrace.capture.table_copy import Rewritten
+from headrace.errors import Conflict
 from headrace.mirror.copy import Copy
 from headrace.mirror.doubt import Doubt
 from headrace.mirror.staged import UPDATE
@@ -51,6 +52,8 @@ async def stage(clickhouse: ClickHouse, table: Table, *moves: tuple[str, str]) -
     [
         ("id int", ["1", "2", "3", "4"]),
         ("id int, c0 text", ["1, 'it''s'", "1, ''", "2, 'it''s'", "2, 'a\t\"b\"'"]),
+        ("_chain int, _moved text, k0 int", ["68, 'a', 1", "68, 'b', 1", "68, 'a', 2", "68, 'b', 2"]),
+        ("_unchanged int, _side int, _kind int", ["1, 1, 68", "2, 1, 68", "1, 2, 68", "1, 1, 1"]),
         ("id timestamptz", [f"'2026-03-0{day} 00:00:00+00'" for day in range(1, 5)]),
     ],
 )
@@ -73,13 +76,41 @@ async def test_a_row_in_doubt_becomes_what_it_is_in_postgres(
     assert await read_again(clickhouse, url, table, doubt) == 0
 
 
-async def test_a_table_whose_keys_find_no_rows_is_copied_anew(clickhouse: ClickHouse, url: str) -> None:
+async def test_a_table_whose_keys_find_no_rows_is_not_taken_for_complete(clickhouse: ClickHouse, url: str) -> None:
     await run_sql(url, "CREATE TABLE t (id float8 PRIMARY KEY, doc text)", "INSERT INTO t VALUES (1, '')")
     table = await make_mirror(clickhouse, url, "t")
     await stage(clickhouse, table, ("2", "1"))
-    with pytest.raises(Rewritten, match="its keys find no rows"):
+    with pytest.raises(Conflict, match="cannot be read again") as refused:
+        await read_again(clickhouse, url, table, Doubt(clickhouse, table))
+    assert not isinstance(refused.value, Rewritten)
+
+
+async def test_a_key_that_its_column_does_not_know_any_more_has_the_table_copied_anew(
+    clickhouse: ClickHouse, url: str
+) -> None:
+    """It ended the worker, again after each restart."""
+    await run_sql(
+        url,
+        "CREATE TYPE size AS ENUM ('s', 'm')",
+        "CREATE TABLE t (id size PRIMARY KEY, doc text)",
+        "INSERT INTO t VALUES ('s', '')",
+    )
+    table = await make_mirror(clickhouse, url, "t")
+    await stage(clickhouse, table, ("'s'", "'m'"))
+    await run_sql(url, "ALTER TYPE size RENAME VALUE 'm' TO 'l'")
+    with pytest.raises(Rewritten):
         await read_again(clickhouse, url, table, Doubt(clickhouse, table))
     assert table.stored.floor_lsn == 0
+
+
+async def test_a_large_key_that_an_update_leaves_out_is_that_of_its_row(side: MirrorSide) -> None:
+    """PostgreSQL sends such a key beside the new row only, as the key that the row had."""
+    await side.run("CREATE TABLE t (id text PRIMARY KEY, n int); ALTER TABLE t ALTER id SET STORAGE EXTERNAL")
+    side.start()
+    await side.mirrored.wait_until_ready()
+    await side.run("INSERT INTO t SELECT repeat(chr(64 + n), 2400), n FROM generate_series(1, 3) AS n")
+    await side.run("UPDATE t SET n = n + 100; UPDATE t SET n = n + 1, id = 'small' WHERE n = 101")
+    await side.assert_whole()
 
 
 async def test_a_table_that_is_resumed_while_its_keys_change_keeps_a_change_stream_that_adds_up(

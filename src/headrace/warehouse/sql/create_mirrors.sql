@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS headrace.mirrors (
     oid UInt32,
     state LowCardinality(String),
     shape String, -- JSON
-    floor_lsn UInt64, -- the copy holds every commit below it; 0: not known yet
+    floor_lsn UInt64, -- the copy holds every commit up to it; 0: not known yet
     filenode UInt64, -- the file that the copy reads
     snapshot String, -- the one in which a table without a key was copied
     since_batch UInt64, -- the change stream begins with it; 0: it was never live
