@@ -18,8 +18,8 @@ _STOOD: Final = 0
 _CHANGE: Final = ("_kind", "_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at", "_moved")
 _NO_CHANGE: Final = (
     f"toUInt8({_STOOD}) AS _kind, toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, "
-    "toUInt32(0) AS _xid, toDateTime64(0, 6, 'UTC') AS _committed_at, CAST([], 'Array(UInt16)') AS _unchanged, "
-    "toUInt8(0) AS _moved, toUInt32(0) AS _chain"
+    "toUInt32(0) AS _xid, toDateTime64(0, 6, 'UTC') AS _committed_at, toUInt8(0) AS _moved, "
+    "CAST([], 'Array(UInt16)') AS _unchanged, toUInt32(0) AS _chain"
 )
 
 
@@ -34,61 +34,53 @@ def select_images(shape: Shape, staging: str, rows: str, *, fill: Collection[int
         f"_kind = {INSERT} OR NOT was_there OR _moved, 'insert', 'update_after')"
     )
     # The image before a change stands with the change that left it behind.
-    change = ", ".join(
-        f"if(sign < 0, next_{name}, _{name}) AS {name}"
-        for name in ("lsn", "ordinal", "at_batch", "xid", "committed_at")
-    )
+    told = ("lsn", "ordinal", "at_batch", "xid", "committed_at")
+    change = ", ".join(f"if(sign < 0, next_{name}, _{name}) AS {name}" for name in told)
     begins = f"_known AND _kind IN ({INSERT}, {UPDATE})"
     ends = f"is_there AND (next_kind = {DELETE} OR (next_kind = {UPDATE} AND next_known))"
     signs = f"arrayConcat(if({begins}, [toInt8(1)], []), if({ends}, [toInt8(-1)], []))"
     paired = _paired(shape, _filled(shape, _staged(shape, staging, rows), fill))
-    return f"SELECT {_values(shape)}, {operation} AS operation, arrayJoin({signs}) AS sign, {change} FROM ({paired})"
+    # In a SELECT of its own: what uses an alias is planned with all that it stands for, each time.
+    signed = f"SELECT *, arrayJoin({signs}) AS sign FROM ({paired})"
+    return f"SELECT {_values(shape)}, {operation} AS operation, sign, {change} FROM ({signed})"
 
 
 def _paired(shape: Shape, filled: str) -> str:
     """Each change with the next one of its row, and whether the row was there before."""
     beside = f"OVER ({_by_row(shape)} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
     following = ", ".join(f"leadInFrame({name}, 1) {beside} AS next{name}" for name in (*_CHANGE, "_known"))
-    return (
-        f"SELECT {_values(shape)}, {', '.join(_CHANGE)}, {following}, _known, is_there, "
-        f"lagInFrame(is_there, 1) {beside} AS was_there FROM ({filled})"
-    )
+    return f"SELECT *, {following}, lagInFrame(is_there, 1) {beside} AS was_there FROM ({filled})"
 
 
 def _filled(shape: Shape, staged: str, fill: Collection[int]) -> str:
-    """The changes with the values that they left out, where those are known."""
+    """The changes with the values that they left out, and whether those are known."""
     so_far = f"OVER ({_by_row(shape)} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     fillable = sorted(set(fill) - set(shape.key_places))
-    values = [
+    values = ", ".join(
         f"argMaxIf(tuple(staged.c{place}), tuple({PLACE}), {_present(place)}) {so_far}.1 AS c{place}"
-        if place in fillable
-        else f"staged.c{place} AS c{place}"
-        for place in range(len(shape.columns))
-    ]
-    known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in fillable) or "1"
-    return (
-        f"SELECT {', '.join([*values, *_roots(shape), '_chain', *_CHANGE])}, {known} AS _known, "
-        f"_known AND _kind != {DELETE} AS is_there FROM ({staged}) AS staged"
+        for place in fillable
     )
+    replaced = f" REPLACE ({values})" if values else ""
+    known = " AND ".join(f"countIf({_present(place)}) {so_far} > 0" for place in fillable) or "1"
+    return f"SELECT *{replaced}, {known} AS _known, _known AND _kind != {DELETE} AS is_there FROM ({staged}) AS staged"
 
 
 def _staged(shape: Shape, staging: str, rows: str) -> str:
     """The changes of the slice, and the rows that they begin from, as changes that come before all others."""
     roots = ", ".join(_roots(shape))
     taken = f"{staging} WHERE {IN_SLICE}"
-    listed = f"{_values(shape)}, {roots}, {', '.join(_CHANGE)}, _unchanged, _chain"
-    # Columns are qualified: an alias of ours must not be taken for one of theirs.
-    values = ", ".join(
-        f"CAST(stood.{quoted(column.name)}, '{escaped(column.declared(key=False))}') AS c{place}"
-        for place, column in enumerate(shape.columns)
-    )
-    key = [f"stood.{quoted(name)}" for name in shape.key]
-    own = ", ".join(f"{name} AS {root}" for name, root in zip(key, _roots(shape), strict=True))
+    change = ", ".join(_CHANGE).replace("_at_batch", "_batch AS _at_batch")
     begun = f"SELECT {roots} FROM {taken} AND _kind != {INSERT} AND _chain = 0"
+    # Columns are qualified: an alias of ours must not be taken for one of theirs.
+    values = [f"stood.{quoted(column.name)}" for column in shape.columns]
+    key = [values[place] for place in shape.key_places]
+    for place in shape.key_places:  # which are nullable in the staging table
+        values[place] = f"CAST({values[place]}, '{escaped(shape.columns[place].declared(key=False))}')"
+    stood = [f"{value} AS c{place}" for place, value in enumerate(values)]
+    stood += [f"{name} AS {root}" for name, root in zip(key, _roots(shape), strict=True)]
     return (
-        f"SELECT {listed} FROM (SELECT *, _batch AS _at_batch FROM {taken} LIMIT 1 BY {PLACE}) UNION ALL "
-        f"SELECT {listed} FROM (SELECT {values}, {own}, {_NO_CHANGE} FROM {rows} AS stood FINAL "
-        f"WHERE ({', '.join(key)}) IN ({begun}))"
+        f"SELECT {_values(shape)}, {roots}, {change}, _unchanged, _chain FROM {taken} LIMIT 1 BY {PLACE} UNION ALL "
+        f"SELECT {', '.join(stood)}, {_NO_CHANGE} FROM {rows} AS stood FINAL WHERE ({', '.join(key)}) IN ({begun})"
     )
 
 
