@@ -92,7 +92,7 @@ def expected_row(change: Change, position: Position) -> Row:
     width, places = len(change.table.columns), old_places(change.table)
     new = list(change.row or (None,) * width)
     for place in range(width):
-        if new[place] is UNCHANGED and change.old is not None and change.whole:
+        if new[place] is UNCHANGED and change.old is not None and (change.whole or place in places):
             new[place] = change.old[place]
     row: Row = {
         "_kind": ord(change.kind),
