@@ -60,8 +60,8 @@ class Changes:
     - `_kind` uint8: `I`, `U` or `D`, as a character code;
     - `_lsn` uint64 (the commit LSN), `_ordinal` uint32: the position;
     - `_xid` uint32, `_committed_at` timestamp[us, UTC]: of the transaction;
-    - `_unchanged` list<uint16>: the columns, by index, whose value PostgreSQL left out because it is the old one, and did
-      not send with the old row either;
+    - `_unchanged` list<uint16>: the columns, by index, whose value PostgreSQL left out because it is the old one, and
+      did not send with the old row either;
     - `new_<index>` binary, for each column: the text that PostgreSQL sent; null where the value is NULL or unchanged,
       and in a delete;
     - `_has_old` bool: the change came with its old row, or with the old row's key;
