@@ -13,11 +13,11 @@ from headrace.capture.publication import publish
 from headrace.capture.source_tables import SourceTable, describe_table
 from headrace.capture.stream_floor import log_end, stream_floor
 from headrace.capture.table_copy import Rewritten
-from headrace.errors import Conflict, Error, Unavailable, Unknown
+from headrace.errors import Error, Unavailable, Unknown
 from headrace.mirror.copy import Copy
-from headrace.mirror.doubt import Doubt
+from headrace.mirror.doubt import CannotSettle, Doubt
 from headrace.mirror.layout import is_append_only, next_shape
-from headrace.mirror.mirror import INCOMPLETE, Mirror
+from headrace.mirror.mirror import Mirror
 from headrace.mirror.obstacles import refuse_obstacles
 from headrace.mirror.table import Table
 from headrace.settings import MirroredTable
@@ -33,6 +33,7 @@ TABLES_MAX = 4
 # Catching up between two batches holds them up, so only this little is left for then.
 LAST_BATCHES_MAX = 20
 WAIT_S = 0.02
+# So long the loader is held up at a time, by batches that have to be applied one by one.
 HELD_UP_S = 0.2
 # Rows in doubt are read so many times: those that move on meanwhile become fewer each time.
 ROUNDS_MAX = 20
@@ -143,7 +144,7 @@ class Arrival:
         await stream_floor(self._url)
         async with self._loader.lock:
             if wanted.where and await table.has_incomplete_inserts(self._loader.watermark.batch):
-                raise Rewritten(INCOMPLETE)
+                raise Rewritten("A row came to meet its condition while the copy began, without its large values.")
             # Lower than it could be: the changes that count are those of whole batches, for only of a batch is it known
             # which row each change began from. What a copied row holds of them already is applied once more.
             await table.save(floor_lsn=max(1, watermark.position.lsn - 1))
@@ -160,11 +161,7 @@ class Arrival:
                 return
             if not await self._copy.read_again(table, described, doubt, self._loader.lock):
                 return
-        raise Conflict(
-            "Keys of its rows change faster than the rows can be read.",
-            "Their changes leave large values out, which have to be looked up.",
-            "ALTER TABLE … REPLICA IDENTITY FULL, and no value is left out.",
-        )
+        raise CannotSettle("Keys of its rows change faster than the rows can be read.")
 
     async def _catch_up(self, table: Table) -> None:
         """Apply all that was staged until now, and what came meanwhile but for a few batches.
@@ -194,6 +191,7 @@ class Arrival:
         # Where each batch has to be applied alone, as many may come meanwhile; a loader that waits makes fewer of them.
         async with loader.lock:
             until = clock() + HELD_UP_S
+            await table.catch_up(end)
             while self._behind(table) and clock() < until:
                 await table.catch_up(await table.slice_end(loader.watermark.batch))
 

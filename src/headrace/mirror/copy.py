@@ -20,7 +20,7 @@ from headrace.capture.table_rows import open_rows
 from headrace.errors import Conflict
 from headrace.mirror.column_type import SETTINGS
 from headrace.mirror.comparison import Key, chunks, comparable_by_key, source_hash
-from headrace.mirror.doubt import Doubt
+from headrace.mirror.doubt import CannotSettle, Doubt
 from headrace.mirror.statements import LOADING
 from headrace.mirror.table import Table
 from headrace.telemetry import logger
@@ -91,18 +91,14 @@ class Copy:
         """Read the rows that are in doubt by their keys, as rows copied at a new floor; how many keys. Changes up to
         `table.stored.applied_batch` are applied, and none while this goes on. `lock` is the loader's.
 
-        Raises Conflict when no row can be found by its key, and Rewritten when the copy must begin anew. A retry with
-        another `doubt` reads again what is in doubt then.
+        Raises CannotSettle when no row can be found by its key, and Rewritten when the copy must begin anew. A retry
+        with another `doubt` reads again what is in doubt then.
         """
         found = 0
         async with aclosing(doubt.found()) as pages:
             async for keys in pages:
                 if not comparable_by_key(table.shape):
-                    raise Conflict(
-                        "Rows changed while they were copied, and cannot be read again by a key of such a type.",
-                        "Their changes leave large values out.",
-                        "ALTER TABLE … REPLICA IDENTITY FULL, and no value is left out.",
-                    )
+                    raise CannotSettle("Rows changed while they were copied, and cannot be read again by such a key.")
                 try:
                     await self._read_keys(table, described, keys, lock)
                 except Conflict as error:

@@ -17,12 +17,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final
 
+from headrace.errors import Conflict
 from headrace.mirror.comparison import Comparison, Key
 from headrace.mirror.table import Table
 from headrace.warehouse.client import ClickHouse
 
 KEYS_MAX: Final = 100_000
 """Keys of one query. When there are more, it is forgotten which were read, and any row counts as one of them."""
+
+
+class CannotSettle(Conflict):
+    """Rows stay in doubt."""
+
+    def __init__(self, message: str) -> None:
+        detail = "Their changes leave large values out, which have to be looked up."
+        super().__init__(message, detail, "ALTER TABLE … REPLICA IDENTITY FULL, and no value is left out.")
 
 
 class Doubt:

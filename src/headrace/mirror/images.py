@@ -15,16 +15,16 @@ from headrace.mirror.staged import DELETE, IN_SLICE, INSERT, PLACE, UPDATE, esca
 
 # The kind of a row that changes begin from: as a change that comes before them.
 _STOOD: Final = 0
-_CHANGE: Final = ("_kind", "_lsn", "_ordinal", "_at_batch", "_xid", "_committed_at", "_moved")
+_CHANGE: Final = ("_kind", "_lsn", "_ordinal", "_batch", "_xid", "_committed_at", "_moved")
 _NO_CHANGE: Final = (
-    f"toUInt8({_STOOD}) AS _kind, toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _at_batch, "
+    f"toUInt8({_STOOD}) AS _kind, toUInt64(0) AS _lsn, toUInt32(0) AS _ordinal, toUInt64(0) AS _batch, "
     "toUInt32(0) AS _xid, toDateTime64(0, 6, 'UTC') AS _committed_at, toUInt8(0) AS _moved, "
     "CAST([], 'Array(UInt16)') AS _unchanged, toUInt32(0) AS _chain"
 )
 
 
 def select_images(shape: Shape, staging: str, rows: str, *, fill: Collection[int]) -> str:
-    """The images of a slice. Columns: the values as `c<n>`, then `operation`, `sign`, `lsn`, `ordinal`, `at_batch`,
+    """The images of a slice. Columns: the values as `c<n>`, then `operation`, `sign`, `lsn`, `ordinal`, `batch`,
     `xid` and `committed_at`.
 
     `staging` and `rows` are tables. `fill`: the places of the columns whose values some change left out.
@@ -34,7 +34,7 @@ def select_images(shape: Shape, staging: str, rows: str, *, fill: Collection[int
         f"_kind = {INSERT} OR NOT was_there OR _moved, 'insert', 'update_after')"
     )
     # The image before a change stands with the change that left it behind.
-    told = ("lsn", "ordinal", "at_batch", "xid", "committed_at")
+    told = ("lsn", "ordinal", "batch", "xid", "committed_at")
     change = ", ".join(f"if(sign < 0, next_{name}, _{name}) AS {name}" for name in told)
     begins = f"_known AND _kind IN ({INSERT}, {UPDATE})"
     ends = f"is_there AND (next_kind = {DELETE} OR (next_kind = {UPDATE} AND next_known))"
@@ -68,8 +68,8 @@ def _filled(shape: Shape, staged: str, fill: Collection[int]) -> str:
 def _staged(shape: Shape, staging: str, rows: str) -> str:
     """The changes of the slice, and the rows that they begin from, as changes that come before all others."""
     roots = ", ".join(_roots(shape))
+    listed = f"{_values(shape)}, {roots}, {', '.join(_CHANGE)}, _unchanged, _chain"
     taken = f"{staging} WHERE {IN_SLICE}"
-    change = ", ".join(_CHANGE).replace("_at_batch", "_batch AS _at_batch")
     begun = f"SELECT {roots} FROM {taken} AND _kind != {INSERT} AND _chain = 0"
     # Columns are qualified: an alias of ours must not be taken for one of theirs.
     values = [f"stood.{quoted(column.name)}" for column in shape.columns]
@@ -79,7 +79,7 @@ def _staged(shape: Shape, staging: str, rows: str) -> str:
     stood = [f"{value} AS c{place}" for place, value in enumerate(values)]
     stood += [f"{name} AS {root}" for name, root in zip(key, _roots(shape), strict=True)]
     return (
-        f"SELECT {_values(shape)}, {roots}, {change}, _unchanged, _chain FROM {taken} LIMIT 1 BY {PLACE} UNION ALL "
+        f"SELECT {listed} FROM {taken} LIMIT 1 BY {PLACE} UNION ALL "
         f"SELECT {', '.join(stood)}, {_NO_CHANGE} FROM {rows} AS stood FINAL WHERE ({', '.join(key)}) IN ({begun})"
     )
 

@@ -35,7 +35,7 @@ from headrace.warehouse.watermark import read_watermark
 log = logger(__name__)
 
 
-INCOMPLETE = (
+_INCOMPLETE = (
     "A row came to meet its condition by an update, and the log lacks values that did not change. "
     "ALTER TABLE … REPLICA IDENTITY FULL puts them there."
 )
@@ -192,7 +192,7 @@ class Mirror:
             await self._evolve(table, changes.definition)
         floor_lsn = table.stored.floor_lsn  # what is below it is copied; 0: its copy looks after that itself
         if table.shape.where and floor_lsn and has_incomplete_inserts(changes, floor_lsn):
-            await self.quarantine(table, INCOMPLETE)
+            await self.quarantine(table, _INCOMPLETE)
             return
         try:
             await table.load(plan, changes, verify=verify)

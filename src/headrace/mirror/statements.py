@@ -201,7 +201,7 @@ class Objects:
         missing = f" WHERE {self._missing(place='lsn, ordinal', sign='sign')}" if verify else ""
         return (
             f"INSERT INTO {self.changes} ({self._columns()}, {names_of(BOOKKEEPING)}) "
-            f"SELECT {values}, operation, sign, lsn, ordinal, at_batch, xid, committed_at "
+            f"SELECT {values}, operation, sign, lsn, ordinal, batch, xid, committed_at "
             f"FROM ({select_images(self.shape, self.staging, self.rows, fill=fill)}){missing}"
         )
 
