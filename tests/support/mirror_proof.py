@@ -73,7 +73,8 @@ class Mirrored:
         """Wait until the table is stopped; why it is."""
 
         async def stopped() -> bool:
-            return (await self.states())[table].state == QUARANTINED
+            states = await self.states()
+            return table in states and states[table].state == QUARANTINED
 
         await until(stopped)
         return (await self.states())[table].problem

@@ -16,7 +16,7 @@ import pytest
 from headrace.bus.batch import Changes, Column, Definition, Relation
 from headrace.errors import InvalidSQL
 from headrace.events.position import Position
-from headrace.mirror import shape
+from headrace.mirror import doubt, shape
 from headrace.mirror.column_type import SETTINGS, SourceType
 from headrace.mirror.doubt import Doubt
 from headrace.mirror.table import Table
@@ -220,8 +220,8 @@ async def catch_up(table: Table, model: Model) -> None:
         await table.catch_up(await table.slice_end(model.batch))
 
 
-async def in_doubt(doubt: Doubt) -> list[tuple[str, ...]]:
-    return [key async for keys in doubt.found() for key in keys]
+async def in_doubt(doubted: Doubt) -> list[tuple[str, ...]]:
+    return [key async for keys in doubted.found() for key in keys]
 
 
 async def held(clickhouse: ClickHouse) -> Sequence[Sequence[object]]:
@@ -257,14 +257,15 @@ async def test_rows_and_images_are_those_of_the_model(clickhouse: ClickHouse, ta
     assert list(await images(clickhouse)) == in_order(model.images)
 
 
-@pytest.mark.parametrize("numbers", [6, 20])
+@pytest.mark.parametrize(("numbers", "keys_max"), [(6, doubt.KEYS_MAX), (20, doubt.KEYS_MAX), (6, 2)])
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_copy_whose_rows_move_while_it_is_read_is_complete_at_the_end(
-    clickhouse: ClickHouse, table: Table, seed: int, numbers: int
+    clickhouse: ClickHouse, table: Table, monkeypatch: pytest.MonkeyPatch, seed: int, numbers: int, keys_max: int
 ) -> None:
     """A row is read under both its keys, or in no slot; it is changed before, between and after; large values are left
     out of its changes. With few numbers, rows take over the keys of others.
     """
+    monkeypatch.setattr(doubt, "KEYS_MAX", keys_max)
     await table.save(state=COPYING, floor_lsn=FLOOR_LSN)
     model = StoredModel(Random(seed), numbers=numbers)
     for number in range(numbers):  # before there is anything to tell of
@@ -278,12 +279,12 @@ async def test_a_copy_whose_rows_move_while_it_is_read_is_complete_at_the_end(
             await stage(table, model)
         copy = in_pieces(model.read(begin, begin + 6))
         await clickhouse.insert_select(table.objects.copy(FLOOR_LSN), copy, settings=SETTINGS)
-    doubt, again = Doubt(clickhouse, table), True
+    doubted, again = Doubt(clickhouse, table), True
     while again:
         await stage(table, model)
         await catch_up(table, model)
         again = False
-        async for keys in doubt.found():
+        async for keys in doubted.found():
             again = True
             model.steps(model.random.randrange(3))
             floor_lsn = model.lsn
@@ -317,11 +318,11 @@ async def test_a_row_that_took_over_the_key_of_a_copied_one_is_read_again(
     model.update((1, "x"), (2, "x"), leaves_out=True)
     await stage(table, model)
     await catch_up(table, model)
-    doubt = Doubt(clickhouse, table)
-    assert await in_doubt(doubt) == [("2", "x")]
+    doubted = Doubt(clickhouse, table)
+    assert await in_doubt(doubted) == [("2", "x")]
     await table.put_copied([("2", "x")], copied(list(model.rows.values())), model.lsn)
     assert await held(clickhouse) == sorted(model.rows.values())
-    assert await in_doubt(doubt) == []
+    assert await in_doubt(doubted) == []
 
 
 async def test_after_rows_were_read_again_only_those_are_in_doubt_that_moved_away_from_their_keys(
@@ -335,14 +336,14 @@ async def test_after_rows_were_read_again_only_those_are_in_doubt_that_moved_awa
     await stage(table, model)
     model.update((0, "x"), (0, "y"), leaves_out=True)
     await stage(table, model)
-    doubt = Doubt(clickhouse, table)
+    doubted = Doubt(clickhouse, table)
     await catch_up(table, model)
-    assert await in_doubt(doubt) == [("0", "y")]
+    assert await in_doubt(doubted) == [("0", "y")]
     for old, new in (((0, "y"), (3, "x")), ((1, "x"), (1, "y")), ((3, "x"), (3, "y"))):
         model.update(old, new, leaves_out=True)
         await stage(table, model)
     await catch_up(table, model)
-    assert sorted(await in_doubt(doubt)) == [("3", "x"), ("3", "y")]
+    assert sorted(await in_doubt(doubted)) == [("3", "x"), ("3", "y")]
 
 
 async def test_a_table_stays_what_it_is_while_what_it_becomes_cannot_be_made(table: Table) -> None:
